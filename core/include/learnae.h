@@ -1,0 +1,217 @@
+/* learnae: averaging of many models at memory speed, and the payload that carries them.
+ *
+ * This header is the manual. The library is C11 with no dependency, no I/O, no global
+ * state but the chosen instruction set, and no allocation: every buffer belongs to the
+ * caller, who may pass it again as soon as the call returns.
+ *
+ * Conventions
+ *   - sizes named *_nbytes are bytes, counts named n_* are elements or items.
+ *   - `float` is IEEE 754 binary32. Pointers need the alignment of their type and no more;
+ *     `void *` needs none.
+ *   - Out-parameters come last, `message` after them. Nothing is written through an
+ *     out-parameter unless the call returns LEARNAE_OK, with the exceptions named below.
+ *   - `message` may be NULL. Otherwise it is filled on failure with one English line that
+ *     names the cause, and left alone on success.
+ *   - All functions may be called from any thread at the same time on different outputs.
+ *     learnae_set_isa() is the exception: call it while no other call is under way.
+ *
+ * Numbers
+ *   Every product is rounded, then every sum is rounded (no fused multiply-add), in the
+ *   order in which the caller lists the models. So every instruction set gives the same
+ *   bits. Where a result is NaN, it is the one quiet NaN with bits 0x7fc00000. Infinities
+ *   and subnormal numbers follow IEEE 754; the library never changes the rounding mode or
+ *   flushes subnormals, and expects both at their defaults.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef LEARNAE_H
+#define LEARNAE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The one place where the version is written. */
+#define LEARNAE_VERSION "0.1.0"
+
+typedef enum learnae_status {
+    LEARNAE_OK = 0,
+    LEARNAE_ERR_ARGUMENT = 1,  /* the caller passed something that no input can make right */
+    LEARNAE_ERR_SIZE = 2,      /* a buffer is too small, or a size is above the given cap */
+    LEARNAE_ERR_FORMAT = 3,    /* the bytes are not a version 1 payload, or contradict themselves */
+    LEARNAE_ERR_CHECKSUM = 4,  /* well-formed, but a checksum disagrees: damaged in transit */
+    LEARNAE_ERR_NONFINITE = 5  /* a NaN or infinity where the codec or the call cannot take one */
+} learnae_status;
+
+/* One line of English about a failure, always terminated. */
+typedef struct learnae_message {
+    char text[256];
+} learnae_message;
+
+/* The version this library was built as: LEARNAE_VERSION of its own header. */
+const char *learnae_version(void);
+
+/* The name of a status, such as "checksum"; "unknown" for anything else. Never NULL. */
+const char *learnae_status_name(learnae_status status);
+
+/* ---- Instruction sets ---------------------------------------------------------------
+ *
+ * The library holds one table of kernels per instruction set that the compiler could
+ * build. The first call that needs a kernel picks the best one that this CPU and its
+ * operating system support; before that, "portable" is in force.
+ */
+
+/* How many instruction sets this binary holds that this CPU can run; at least 1. */
+size_t learnae_n_isas(void);
+
+/* The name of the i-th of them, best first, "portable" last; NULL when i is out of range. */
+const char *learnae_isa_name(size_t i);
+
+/* The name of the one in use. */
+const char *learnae_isa(void);
+
+/* Use the named one from now on, or the best one where name is NULL or "best".
+ * LEARNAE_ERR_ARGUMENT, and no change, where this binary or this CPU does not have it. */
+learnae_status learnae_set_isa(const char *name);
+
+/* ---- Averaging ----------------------------------------------------------------------
+ *
+ * NaN and infinity: they are numbers like any other here; a NaN in any model makes that
+ * element NaN (also with weight 0), inf - inf is NaN. Refusing them is the caller's gate:
+ * see learnae_payload_distance().
+ */
+
+/* dst[i] = weights[0]*models[0][i] + weights[1]*models[1][i] + ..., summed in this order.
+ * n_models >= 1. dst may be one of the models (in place, the usual case) at the same
+ * address; any other overlap is undefined. weights are used as they are: normalise them
+ * first if a mean is wanted. n_elements may be 0. Bound by memory: reads every model once. */
+learnae_status learnae_average(float *dst, const float *const *models, const float *weights,
+                               size_t n_models, size_t n_elements, learnae_message *message);
+
+/* params[i] = (1 - rate)*params[i] + rate*mean[i], where 1 - rate is rounded once.
+ * rate in [0, 1], otherwise LEARNAE_ERR_ARGUMENT. */
+learnae_status learnae_mix(float *params, const float *mean, float rate, size_t n_elements,
+                           learnae_message *message);
+
+/* ---- Codecs -------------------------------------------------------------------------
+ *
+ * A codec turns n floats into a fixed number of bytes. All are little-endian.
+ *   f32   4 bytes an element, the bits as they are.
+ *   bf16  2 bytes, the upper half, rounded to nearest even; NaN becomes 0x7fc0.
+ *   f16   2 bytes, IEEE 754 binary16, rounded to nearest even, overflow to infinity;
+ *         NaN becomes 0x7e00.
+ *   i8    groups of LEARNAE_I8_GROUP elements (the last may be shorter) share a scale:
+ *         first all scales as f32, then all codes as int8. With m the largest magnitude in
+ *         the group: scale = m / 127, code = round-half-even(x * (127 / m)), each operation
+ *         rounded to f32; where m < 2^-110, scale and codes are 0. Value = scale * code.
+ *         A group with a NaN or infinity cannot be encoded.
+ * Decoding any NaN gives 0x7fc00000, except in f32, which keeps all bits.
+ */
+typedef enum learnae_codec {
+    LEARNAE_CODEC_F32 = 1,
+    LEARNAE_CODEC_BF16 = 2,
+    LEARNAE_CODEC_F16 = 3,
+    LEARNAE_CODEC_I8 = 4
+} learnae_codec;
+
+#define LEARNAE_I8_GROUP 256
+
+/* The codec's short name ("f32", "bf16", "f16", "i8"), or NULL for an unknown id. */
+const char *learnae_codec_name(uint32_t codec);
+
+/* ---- The payload, version 1 -----------------------------------------------------------
+ *
+ * One or more vectors of equal length ("params", and where the swarm asks for it "mean
+ * gradient") in one codec, cut into blocks, each with its CRC-32C. docs/payload.md
+ * specifies every byte. A payload may lie at any address; where it starts on a 64-byte
+ * boundary (as memory-mapped files do), so does every block in it.
+ */
+#define LEARNAE_HEADER_NBYTES 128
+#define LEARNAE_ALIGNMENT 64
+#define LEARNAE_SCHEMA_NBYTES 32
+#define LEARNAE_BLOCK_LENGTH 16384        /* elements a block, as the writer cuts them */
+#define LEARNAE_BLOCK_LENGTH_MAX 1048576  /* as the reader takes them; a multiple of 256 */
+#define LEARNAE_N_VECTORS_MAX 4
+
+/* A payload that learnae_payload_open() accepted. It borrows `bytes`: keep them alive and
+ * unchanged for as long as the view is used. Plain data: copy it freely. Filled by
+ * learnae_payload_open() alone; passing one made by hand is undefined. */
+typedef struct learnae_payload {
+    const uint8_t *bytes;
+    size_t nbytes;
+    uint64_t n_elements; /* per vector */
+    uint32_t codec;
+    uint32_t n_vectors;
+    uint32_t block_length; /* elements a block; the last of a vector may be shorter */
+    uint32_t n_blocks;     /* of all vectors together */
+    uint8_t schema[LEARNAE_SCHEMA_NBYTES];
+} learnae_payload;
+
+/* The exact size of a payload as learnae_payload_write() makes it. LEARNAE_ERR_ARGUMENT for
+ * an unknown codec, n_vectors outside 1..LEARNAE_N_VECTORS_MAX, or n_elements 0;
+ * LEARNAE_ERR_SIZE where the size does not fit in size_t. */
+learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
+                                      size_t *nbytes, learnae_message *message);
+
+/* Write n_vectors vectors of n_elements floats as one payload of exactly
+ * learnae_payload_nbytes() bytes into dst, which has room for dst_nbytes.
+ * The bytes depend on the arguments alone, on no machine and no instruction set.
+ * LEARNAE_ERR_SIZE: dst is too small. LEARNAE_ERR_NONFINITE: codec i8 met a NaN or infinity;
+ * the message names vector and element. After a failure the content of dst is undefined. */
+learnae_status learnae_payload_write(void *dst, size_t dst_nbytes, uint32_t codec,
+                                     const uint8_t schema[LEARNAE_SCHEMA_NBYTES],
+                                     const float *const *vectors, uint32_t n_vectors,
+                                     uint64_t n_elements, learnae_message *message);
+
+/* Check header and block table of any bytes whatever, and make a view of them. Reads
+ * header and table only (LEARNAE_ERR_FORMAT, LEARNAE_ERR_CHECKSUM), never past nbytes; more than
+ * max_elements a vector is LEARNAE_ERR_SIZE. Says nothing yet about the blocks. */
+learnae_status learnae_payload_open(const void *bytes, size_t nbytes, uint64_t max_elements,
+                                    learnae_payload *payload, learnae_message *message);
+
+/* Check every block: its CRC-32C, that its padding is zero, and that i8 scales are finite
+ * and not negative. Only after LEARNAE_OK can the calls below be sure of what they read; they
+ * are memory-safe without it too. */
+learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message);
+
+/* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. */
+learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t vector, float *dst,
+                                      learnae_message *message);
+
+/* acc[i] = acc[i] + weight*value[i], block by block, so that the peer's model never exists
+ * in full. f32, bf16, f16: the product weight*value is rounded once. i8: weight*scale is
+ * rounded once a group, its product with the code once an element. */
+learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
+                                          float weight, float *acc, learnae_message *message);
+
+/* dst = own_weight*dst, then dst = dst + weights[k]*payload k for k = 0, 1, ..., with the
+ * rounding of learnae_payload_accumulate(), but in one pass over dst: the fast way to merge.
+ * All payloads must have dst's n_elements, and the vector; their codecs and block lengths
+ * may differ. n_payloads may be 0. The same payload may be listed twice. */
+learnae_status learnae_payload_average(float *dst, float own_weight,
+                                       const learnae_payload *const *payloads,
+                                       const float *weights, size_t n_payloads, uint32_t vector,
+                                       uint64_t n_elements, learnae_message *message);
+
+/* Two sums in float64 over all elements: *distance2 = sum (value - reference)^2 and
+ * *norm2 = sum value^2, each kept in eight interleaved lanes (element i in lane i mod 8,
+ * lanes added in order at the end), so that they have the same bits everywhere.
+ * LEARNAE_ERR_NONFINITE where a value of the payload is NaN or infinite: a peer's gate.
+ * reference may be NULL: it counts as zeros. */
+learnae_status learnae_payload_distance(const learnae_payload *payload, uint32_t vector,
+                                        const float *reference, double *distance2, double *norm2,
+                                        learnae_message *message);
+
+/* ---- Checksum ------------------------------------------------------------------------ */
+
+/* CRC-32C (Castagnoli, reflected polynomial 0x82f63b78, initial and final inversion) of
+ * nbytes bytes, continuing from crc; start with 0. "123456789" gives 0xe3069283. */
+uint32_t learnae_crc32c(uint32_t crc, const void *bytes, size_t nbytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* LEARNAE_H */
