@@ -1,0 +1,98 @@
+"""What the facade and its two backends share: the view, the seam, and status to exception."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import PayloadError
+
+__all__ = ["CODECS", "Backend", "Buffer", "Float32", "PayloadView", "Status", "check"]
+
+Float32: TypeAlias = NDArray[np.float32]
+Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
+
+CODECS: Mapping[str, int] = MappingProxyType({"f32": 1, "bf16": 2, "f16": 3, "i8": 4})
+
+
+class Status(IntEnum):
+    """``learnae_status`` of the C header."""
+
+    OK = 0
+    ARGUMENT = 1
+    SIZE = 2
+    FORMAT = 3
+    CHECKSUM = 4
+    NONFINITE = 5
+
+
+@dataclass(frozen=True, eq=False)
+class PayloadView:
+    """A payload whose header and block table are in order; it borrows `buffer`.
+
+    The view keeps `buffer` alive; nobody may change the bytes while it is in use. Counts are
+    of elements per vector and of blocks in all vectors together.
+    """
+
+    buffer: Buffer
+    codec: str
+    n_vectors: int
+    n_elements: int
+    block_length: int
+    n_blocks: int
+    nbytes: int
+    schema_digest: bytes
+    # The backend's own form of the view, built once: a cdata, or arrays over the buffer.
+    handle: object = field(repr=False)
+
+
+class Backend(Protocol):
+    """What a backend offers: the facade's functions, with arguments already checked."""
+
+    def isa(self) -> str: ...
+    def isas(self) -> tuple[str, ...]: ...
+    def set_isa(self, name: str | None) -> None: ...
+    def average(self, dst: Float32, models: Sequence[Float32], weights: Float32) -> None: ...
+    def mix(self, params: Float32, mean: Float32, rate: float) -> None: ...
+    def crc32c(self, data: Buffer, crc: int) -> int: ...
+    def payload_nbytes(self, codec: int, n_vectors: int, n_elements: int) -> int: ...
+    def payload_write(
+        self, codec: int, schema_digest: bytes, vectors: Sequence[Float32]
+    ) -> bytearray: ...
+    def payload_open(self, buffer: Buffer, max_elements: int) -> PayloadView: ...
+    def payload_verify(self, view: PayloadView) -> None: ...
+    def payload_decode(self, view: PayloadView, vector: int, out: Float32) -> None: ...
+    def payload_accumulate(
+        self, view: PayloadView, vector: int, weight: float, acc: Float32
+    ) -> None: ...
+    def payload_average(
+        self,
+        dst: Float32,
+        own_weight: float,
+        views: Sequence[PayloadView],
+        weights: Float32,
+        vector: int,
+    ) -> None: ...
+    def payload_distance(
+        self, view: PayloadView, vector: int, reference: Float32 | None
+    ) -> tuple[float, float]: ...
+
+
+def check(status: int, message: str, *, ours: bool = False) -> None:
+    """Raise what a status means; return where it is OK.
+
+    `ours` says that the data came from this program (writing) and not from outside (reading):
+    then nobody else is to blame, and every failure is a ValueError.
+    """
+    if status == Status.OK:
+        return
+    if ours or status == Status.ARGUMENT:
+        raise ValueError(message)
+    raise PayloadError(message)
