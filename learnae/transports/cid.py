@@ -1,0 +1,146 @@
+"""Content identifiers, computed here so that they are the same on every transport.
+
+The CID of an object is what ``ipfs add --cid-version=1 --raw-leaves
+--chunker=size-1048576`` prints for a file with these bytes. Up to 1 MiB that is the SHA-256
+of the bytes themselves (codec *raw*). Beyond it the bytes are cut into chunks of 1 MiB, the
+leaves, and a balanced tree of *dag-pb* nodes with at most 174 links each is built over them;
+the CID is that of the tree's root. Only hashes are kept on the way up, so computing it
+needs no memory beside the object.
+
+A node of the tree is two nested protobuf messages, written out by hand below because they
+need three field types between them:
+
+- ``PBNode { repeated PBLink Links = 2; bytes Data = 1; }`` with Links *before* Data, as
+  dag-pb's canonical form demands, ``PBLink { bytes Hash = 1; string Name = 2; uint64
+  Tsize = 3; }`` with the empty Name present;
+- ``Data { DataType Type = 1; uint64 filesize = 3; repeated uint64 blocksizes = 4; }`` of
+  UnixFS, Type 2 (file), blocksizes not packed.
+
+Tsize counts the encoded subtree, filesize and blocksizes the object's own bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+
+from learnae.transports.seam import Buffer
+
+__all__ = ["CHUNK_NBYTES", "CID_NBYTES", "N_LINKS", "cid_from_text", "cid_of", "cid_text", "is_cid"]
+
+CHUNK_NBYTES = 1 << 20
+N_LINKS = 174  # Kubo's default: links of about 47 bytes that fill a block of 8 KiB
+CID_NBYTES = 36
+
+_RAW, _DAG_PB, _DAG_CBOR = 0x55, 0x70, 0x71
+_CODECS = frozenset((_RAW, _DAG_PB, _DAG_CBOR))
+_SHA2_256 = b"\x12\x20"  # multihash: function 0x12, 32 bytes
+_TEXT_LENGTH = 1 + -(-CID_NBYTES * 8 // 5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subtree:
+    cid: bytes
+    file_nbytes: int  # of the object
+    dag_nbytes: int  # of the encoded blocks
+
+
+def cid_of(data: Buffer, *, chunk_nbytes: int = CHUNK_NBYTES, n_links: int = N_LINKS) -> bytes:
+    """Compute the binary CIDv1 of an object.
+
+    Parameters
+    ----------
+    data
+        Any contiguous buffer; it is read once and not copied.
+    chunk_nbytes, n_links
+        Shape of the tree. Anything but the defaults gives CIDs that no transport uses.
+
+    Returns
+    -------
+    bytes
+        36 bytes: version, codec, and the multihash.
+
+    Examples
+    --------
+    >>> cid_text(cid_of(b"hello world"))
+    'bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
+    """
+    with memoryview(data) as whole, whole.cast("B") as view:
+        level = [
+            _leaf(view[start : start + chunk_nbytes])
+            for start in range(0, max(1, view.nbytes), chunk_nbytes)
+        ]
+    while len(level) > 1:
+        level = [_node(level[i : i + n_links]) for i in range(0, len(level), n_links)]
+    return level[0].cid
+
+
+def cid_text(cid: bytes) -> str:
+    """Write a binary CID as people and file names do: base32, lower case, leading ``b``."""
+    return "b" + base64.b32encode(cid).decode("ascii").rstrip("=").lower()
+
+
+def cid_from_text(text: str) -> bytes:
+    """Read what `cid_text` wrote.
+
+    Raises
+    ------
+    ValueError
+        Anything but the canonical text of a CIDv1 with SHA-256 and a codec used here
+        (raw, dag-pb, dag-cbor). Such a text is also a safe file name.
+    """
+    cid = b""
+    if len(text) == _TEXT_LENGTH and text[0] == "b":
+        try:
+            cid = base64.b32decode(text[1:].upper() + "======")
+        except (binascii.Error, ValueError):
+            cid = b""
+    # The last character has unused bits: only the spelling that we would write is a name.
+    if not is_cid(cid) or cid_text(cid) != text:
+        raise ValueError(f"{text[:80]!r} is not a CID: expected 'b' and 58 characters of base32")
+    return cid
+
+
+def is_cid(cid: bytes) -> bool:
+    """Whether `cid` is a binary CIDv1 with SHA-256 and a codec used here."""
+    return (
+        len(cid) == CID_NBYTES and cid[0] == 1 and cid[1] in _CODECS and cid[2:4] == _SHA2_256
+    )
+
+
+def _cid(codec: int, block: Buffer) -> bytes:
+    return bytes((1, codec)) + _SHA2_256 + hashlib.sha256(block).digest()
+
+
+def _leaf(chunk: memoryview) -> _Subtree:
+    return _Subtree(_cid(_RAW, chunk), chunk.nbytes, chunk.nbytes)
+
+
+def _node(children: list[_Subtree]) -> _Subtree:
+    """Encode one inner node over `children`, in order, and hash it."""
+    n_file = sum(child.file_nbytes for child in children)
+    links = b"".join(
+        _field(2, _field(1, child.cid) + _field(2, b"") + b"\x18" + _varint(child.dag_nbytes))
+        for child in children
+    )
+    sizes = b"".join(b"\x20" + _varint(child.file_nbytes) for child in children)
+    block = links + _field(1, b"\x08\x02\x18" + _varint(n_file) + sizes)
+    return _Subtree(
+        _cid(_DAG_PB, block), n_file, len(block) + sum(child.dag_nbytes for child in children)
+    )
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Encode a length-delimited protobuf field."""
+    return bytes((number << 3 | 2,)) + _varint(len(content)) + content
