@@ -100,14 +100,14 @@ def _read_header(file: Path, stream: IO[str]) -> tuple[str, tuple[str, ...], int
         line, number = stream.readline(1 << 20), number + 1
         if not line:
             raise DataError(f"{file}: the file is empty; it needs a header line and rows")
-    if "\0" in line or "\n" not in line[-1:] and len(line) == 1 << 20:
+    if "\0" in line or len(line) == 1 << 20:
         raise DataError(f"{file}: not a text file; give a CSV (or CSV.gz) or NPZ file")
     delimiter = max(",;\t", key=line.count)
     names = tuple(cell.strip() for cell in _cells(line.lstrip("# "), delimiter))
     if all(_number(name) is not None for name in names):
         raise DataError(
             f"{file}:{number}: the first line holds numbers only, no column names; add a header "
-            "line such as: " + ",".join(f"x{i}" for i in range(min(len(names) - 1, 3))) + ",...,label"
+            "line such as: x0,x1,...,label"
         )
     return delimiter, names, number
 
@@ -142,9 +142,7 @@ def _iterate(
         raise DataError(f"{file}: no rows below the header; add the data")
 
 
-def _row_dtype(
-    names: Sequence[str], selection: Selection, choice: DataChoice
-) -> np.dtype[Any]:
+def _row_dtype(names: Sequence[str], selection: Selection, choice: DataChoice) -> np.dtype[Any]:
     """Return a structured dtype with one field a column; unused columns are cut to one byte."""
     fields: list[tuple[str, str]] = []
     used = set(selection.positions)
@@ -218,25 +216,27 @@ def _problem(layout: _Layout, cells: list[str]) -> str | None:
         return (
             f"{len(cells)} columns, but {header} has {len(layout.names)}; mend or delete the line"
         )
-    for name, position in zip(
-        layout.selection.columns, layout.selection.positions, strict=True
-    ):
+    for name, position in zip(layout.selection.columns, layout.selection.positions, strict=True):
         problem = _number_problem(cells[position])
         if problem:
             return f"column {name!r} {problem}, or leave the column out of data.columns"
     if layout.selection.label is None:
         return None
-    name, cell = layout.choice.label, cells[layout.selection.label]
-    classes = tuple(layout.choice.classes)
+    cell = cells[layout.selection.label]
+    problem = _label_problem(cell, tuple(layout.choice.classes))
+    return problem and f"label {layout.choice.label!r} {problem}"
+
+
+def _label_problem(cell: str, classes: tuple[str, ...]) -> str | None:
     if not classes:
         problem = _number_problem(cell)
-        return f"label {name!r} {problem}, or name data.classes in the charter" if problem else None
+        return problem and f"{problem}, or name data.classes in the charter"
     if not cell.strip():
-        return f"label {name!r} is empty; fill it in or delete the line"
+        return "is empty; fill it in or delete the line"
     if encode_classes(np.array([cell]), classes)[0] < 0:
         return (
-            f"label {name!r} is {cell.strip()!r}, none of the charter's classes "
-            f"({listing(classes)}); mend or delete the line"
+            f"is {cell.strip()[:40]!r}, none of the charter's classes ({listing(classes)}); mend "
+            "or delete the line"
         )
     return None
 

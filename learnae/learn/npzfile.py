@@ -55,7 +55,9 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
                 f"{file}: holds Python objects (dtype object); save numbers as float32 and labels "
                 "as integers or text"
             ) from error
-        raise DataError(f"{file}: not an NPZ file, or damaged; write it with numpy.savez") from error
+        raise DataError(
+            f"{file}: not an NPZ file, or damaged; write it with numpy.savez"
+        ) from error
     except AttributeError as error:  # a bare .npy file: np.load returns an array
         raise DataError(f"{file}: a single array, not an NPZ file; use numpy.savez") from error
     if not arrays:
@@ -93,7 +95,9 @@ def _matrix(
     selection = select(names, unlabelled, str(file))
     block = slice(None, max_rows)
     x = _floats(file, "x", x[block][:, list(selection.positions)])
-    return _table(file, x, None if y is None else y[block], selection, choice, arrays.get("classes"))
+    return _table(
+        file, x, None if y is None else y[block], selection, choice, arrays.get("classes")
+    )
 
 
 class _WithoutLabel:

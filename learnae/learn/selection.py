@@ -90,9 +90,8 @@ def encode_classes(labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.i
         labels = np.char.strip(labels.astype(np.str_))
     order = np.argsort(names)
     found = np.searchsorted(names, labels, sorter=order).clip(max=len(names) - 1)
-    codes = order[found].astype(np.int32)
-    codes[names[codes] != labels] = -1
-    return codes
+    codes: NDArray[np.int32] = order[found].astype(np.int32)
+    return np.where(names[codes] == labels, codes, np.int32(-1))
 
 
 def _index_of_number(text: str, numbers: NDArray[np.float64]) -> int:
