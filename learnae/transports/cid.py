@@ -65,7 +65,7 @@ def cid_of(data: Buffer, *, chunk_nbytes: int = CHUNK_NBYTES, n_links: int = N_L
     Examples
     --------
     >>> cid_text(cid_of(b"hello world"))
-    'bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
+    'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
     """
     with memoryview(data) as whole, whole.cast("B") as view:
         level = [
@@ -105,9 +105,7 @@ def cid_from_text(text: str) -> bytes:
 
 def is_cid(cid: bytes) -> bool:
     """Whether `cid` is a binary CIDv1 with SHA-256 and a codec used here."""
-    return (
-        len(cid) == CID_NBYTES and cid[0] == 1 and cid[1] in _CODECS and cid[2:4] == _SHA2_256
-    )
+    return len(cid) == CID_NBYTES and cid[0] == 1 and cid[1] in _CODECS and cid[2:4] == _SHA2_256
 
 
 def _cid(codec: int, block: Buffer) -> bytes:

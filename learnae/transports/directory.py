@@ -266,9 +266,7 @@ class DirectorySubscription:
         """Stop listening."""
         self._closed = True
 
-    def _take_from(
-        self, name: str, known: frozenset[str], messages: list[bytes]
-    ) -> frozenset[str]:
+    def _take_from(self, name: str, known: frozenset[str], messages: list[bytes]) -> frozenset[str]:
         """Append what is new in one peer's folder; return the names that need no second look."""
         folder = os.path.join(self._folder, name)
         try:

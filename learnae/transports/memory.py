@@ -176,9 +176,7 @@ class MemoryNetwork:
         link = (kind, src, dst)
         n = self._n_draws[link] = self._n_draws.get(link, 0) + 1
         text = b"\0".join((self._seed, kind.encode(), src.encode(), dst.encode(), str(n).encode()))
-        return tuple(
-            word / 2**64 for word in struct.unpack("<8Q", hashlib.blake2b(text).digest())
-        )
+        return tuple(word / 2**64 for word in struct.unpack("<8Q", hashlib.blake2b(text).digest()))
 
     def _delay(self, draw: float) -> float:
         low, high = self.faults.delay_s
