@@ -1,4 +1,4 @@
-"""Rules for the whole suite: seeds that can be repeated, a deadline for each test, no silent skip."""
+"""Rules for the suite: seeds that can be repeated, a deadline for each test, no silent skip."""
 
 from __future__ import annotations
 
