@@ -1,0 +1,173 @@
+"""``learnae create``: write the charter of a new swarm from a data file."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from learnae.errors import UsageError
+
+if TYPE_CHECKING:
+    from learnae.swarm.charter import Charter, DataSection
+
+__all__ = ["command"]
+
+
+def parse_sizes(_ctx: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
+    """Return ``64,64`` as a list of layer sizes."""
+    try:
+        sizes = [int(part) for part in value.split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 1:
+        raise click.BadParameter("write sizes such as 64,64")
+    return sizes
+
+
+def parse_names(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> list[str]:
+    """Return ``a,b,c`` as a list of names; none at all for None."""
+    return [] if value is None else [part.strip() for part in value.split(",")]
+
+
+@click.command(
+    "create",
+    short_help="Write the charter of a new swarm.",
+    epilog="""\b
+Examples:
+  learnae create swarm.toml --data mine.csv --label class
+  learnae create swarm.toml --data mine.csv --label class --factory my_model.py:make
+  learnae create swarm.toml --data mine.npz --label y --no-statistics --codec f32""",
+)
+@click.argument("charter", type=click.Path(path_type=Path))
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="Your rows: CSV, CSV.gz or NPZ."
+)
+@click.option("--label", required=True, help="The column that holds the class.")
+@click.option("--name", help="For people.  [default: the file's name]")
+@click.option("--columns", callback=parse_names, help="Feature columns a,b,c.  [default: all]")
+@click.option(
+    "--classes", callback=parse_names, help="All classes a,b,c.  [default: those in your data]"
+)
+@click.option("--numeric-label", is_flag=True, help="The label is a number (own --factory).")
+@click.option(
+    "--no-statistics",
+    is_flag=True,
+    help="Do not publish your columns' means and deviations; each peer standardises by its own.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of the first params.")
+@click.option("--factory", default="mlp", show_default=True, help="mlp, or my_model.py:make.")
+@click.option(
+    "--hidden", callback=parse_sizes, default="64,64", show_default=True, help="Layers of the mlp."
+)
+@click.option("--optimizer", default="adam", show_default=True)
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
+@click.option("--batch", type=int, default=64, show_default=True, help="Rows a step.")
+@click.option("--steps", type=int, default=20, show_default=True, help="Steps a round.")
+@click.option("--rounds", type=int, default=250, show_default=True, help="Rounds of a peer.")
+@click.option("--min-seconds", type=float, default=0.0, show_default=True, help="Shortest round.")
+@click.option("--no-drift-correction", is_flag=True, help="Share params only, no mean gradients.")
+@click.option(
+    "--codec", type=click.Choice(["f32", "bf16", "f16", "i8"]), default="i8", show_default=True
+)
+@click.option("--fan-in", type=int, default=2, show_default=True, help="Models fetched a round.")
+@click.option("--member", multiple=True, metavar="PEER_ID", help="Who may join.  [default: all]")
+def command(charter: Path, data: Path, **asked: Any) -> None:
+    """Read the header and rows of --data and write CHARTER, a file that makes a swarm.
+
+    Give the file to everybody who joins. It holds the names of your columns and classes and,
+    unless you say --no-statistics, the mean and standard deviation of each of your columns.
+    """
+    if charter.exists():
+        raise UsageError(f"{charter} exists and is left as it is: choose another name")
+    from learnae.swarm.charter import dump_charter
+
+    made = make_charter(charter, data, asked)
+    try:
+        with charter.open("x", encoding="utf-8") as file:
+            file.write(dump_charter(made))
+    except OSError as error:
+        raise UsageError(f"cannot write {charter}: {error.strerror}") from error
+    describe(charter, data, made, named=bool(asked["classes"]))
+
+
+def make_charter(path: Path, data: Path, asked: dict[str, Any]) -> Charter:
+    """Return the charter that the options describe.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be read.
+    CharterError
+        If an option's value is not allowed.
+    """
+    from learnae.swarm.charter import Charter, GossipSection, ModelSection, TrainingSection
+
+    options = {"hidden": asked["hidden"]} if asked["factory"] == "mlp" else {}
+    seed = asked["seed"]
+    return Charter(
+        name=asked["name"] or path.stem,
+        # Two swarms that otherwise agree in everything must not meet by accident.
+        seed=secrets.randbelow(2**32) if seed is None else seed,
+        members=asked["member"],
+        model=ModelSection(asked["factory"], options),
+        data=make_data_section(data, asked),
+        training=TrainingSection(
+            optimizer=asked["optimizer"],
+            learning_rate=asked["learning_rate"],
+            batch=asked["batch"],
+            steps=asked["steps"],
+            rounds=asked["rounds"],
+            min_seconds=asked["min_seconds"],
+            drift_correction=not asked["no_drift_correction"],
+        ),
+        gossip=GossipSection(codec=asked["codec"], fan_in=asked["fan_in"]),
+    )
+
+
+def make_data_section(data: Path, asked: dict[str, Any]) -> DataSection:
+    """Return columns, classes and, unless they are not wanted, statistics of the file `data`."""
+    from dataclasses import replace
+
+    from learnae.cli.discover import find_classes, find_columns
+    from learnae.learn.tabular import iterate_table, table_moments
+    from learnae.swarm.charter import DataSection
+
+    label = asked["label"]
+    classes: tuple[str, ...] = tuple(asked["classes"])
+    if asked["numeric_label"]:
+        if asked["factory"] == "mlp" or classes:
+            raise click.UsageError("--numeric-label needs your own --factory, and no --classes")
+    elif not classes:
+        classes = find_classes(data, label)
+    columns = tuple(asked["columns"]) or tuple(n for n in find_columns(data) if n != label)
+    section = DataSection(label=label, columns=columns, classes=classes)
+    # Also without statistics: rows that cannot be read are better found now than in join.
+    moments = table_moments(iterate_table(data, section))
+    if asked["no_statistics"]:
+        return section
+    return replace(section, mean=tuple(moments.mean.tolist()), std=tuple(moments.std.tolist()))
+
+
+def describe(path: Path, data: Path, charter: Charter, *, named: bool) -> None:
+    """Say what was written, what becomes public by it, and what comes next."""
+    section = charter.data
+    click.echo(f"{path}: swarm {charter.name!r}, id {charter.swarm_id.hex()[:16]}")
+    if section.classes:
+        hint = "" if named else " (found in your data; if others have more, use --classes)"
+        shown = ", ".join(section.classes[:12]) + (", ..." if len(section.classes) > 12 else "")
+        click.echo(f"{len(section.columns)} columns, classes {shown}{hint}")
+    else:
+        click.echo(f"{len(section.columns)} columns, {section.label!r} is a number to predict")
+    if section.mean is None:
+        click.echo("The charter holds no statistics: every peer standardises by its own.")
+    else:
+        count = 2 * len(section.mean)
+        click.echo(
+            f"Mean and standard deviation of each column, {count} numbers computed from {data}, "
+            "are in the charter: everybody who gets the file can read them. "
+            "--no-statistics leaves them out."
+        )
+    click.echo(f"Next: give {path} to the others; everybody runs: learnae join {path} --data FILE")

@@ -1,0 +1,80 @@
+"""What the demo compares with: every peer alone, and all shares on one machine.
+
+Run as ``python -m learnae.cli.demo.baselines PLAN.json``; prints one JSON object. A process of
+its own because it needs JAX, which the demo's own process does without. It compiles the very
+round that the peers will run, so when they start they find it in the compilation cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from learnae.cli.join import stop_when_input_closes
+
+__all__ = ["main", "train_baselines"]
+
+
+def train_baselines(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return accuracies on the held-out rows, and the seconds spent on training itself.
+
+    Parameters
+    ----------
+    plan
+        As `learnae.cli.demo.plan.write_plan` writes it.
+    """
+    from learnae.learn.baseline import train_alone
+    from learnae.learn.models import load_model
+    from learnae.learn.optimizers import make_optimizer
+    from learnae.learn.rounds import make_round
+    from learnae.learn.tabular import concatenate, read_table, standardise
+    from learnae.node.join import read_charter
+    from learnae.node.trainer import use_compilation_cache
+
+    use_compilation_cache(Path(plan["cache"]))
+    path = Path(plan["charter"])
+    charter = read_charter(path)
+    data, training = charter.data, charter.training
+    sizes = {"features": len(data.columns), "classes": len(data.classes)}
+    model = load_model(charter.model, path.parent, **sizes)
+    shares = [standardise(read_table(share, data), data)[0] for share in plan["shares"]]
+    test = standardise(read_table(plan["test"], data), data)[0]
+
+    # Without a shift the corrected round computes what the plain one does, and is the one that
+    # the peers need compiled.
+    optimizer = make_optimizer(training.optimizer, training.learning_rate)
+    start = model.init(charter.seed)
+    fns = make_round(model, optimizer, start, training.drift_correction)
+    n_steps = training.steps * training.rounds
+    accuracies, seconds = [], 0.0
+    train_alone(model, shares[0], training, charter.seed, 1, test, fns=fns)  # compiles
+    for number, table in enumerate([*shares, concatenate(shares)]):
+        started = time.monotonic()
+        seed = [charter.seed, number]
+        result = train_alone(
+            model, table, training, charter.seed, n_steps, test, batch_seed=seed, fns=fns
+        )
+        seconds += time.monotonic() - started
+        accuracies.append(result.accuracy)
+    return {
+        "isolated": accuracies[:-1],
+        "central": accuracies[-1],
+        "steps": n_steps,
+        "training_seconds": seconds,
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Train the baselines of the plan in the file that `arguments` names."""
+    # Nobody is left to read the result when the demo has gone.
+    stop_when_input_closes(lambda: os._exit(1))
+    plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    print(json.dumps(train_baselines(plan)), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

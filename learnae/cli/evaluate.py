@@ -1,0 +1,69 @@
+"""``learnae evaluate``: accuracy of peers' models on a data file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from learnae.cli.formats import number, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["command"]
+
+
+@click.command(
+    "evaluate",
+    short_help="Accuracy of peers' models on a data file.",
+    epilog="""\b
+Examples:
+  learnae evaluate home-1 home-2 --charter swarm.toml --data held-out.npz
+  learnae evaluate home-1 --charter swarm.toml --data held-out.csv --json""",
+)
+@click.argument(
+    "homes", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="HOME..."
+)
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="Rows: CSV, CSV.gz or NPZ."
+)
+@click.option(
+    "--charter",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="swarm.toml",
+    show_default=True,
+    help="The swarm's charter.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="JAX compilation cache.  [default: in your user cache]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(
+    homes: tuple[Path, ...], data: Path, charter: Path, cache: Path | None, as_json: bool
+) -> None:
+    """Evaluate the newest model of each HOME (a peer's folder) on the rows of --data."""
+    document = evaluate_homes(homes, data, charter, cache)
+    if as_json:
+        print_json(document)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{document['n']:,} rows of {data}", title_justify="left", box=None)
+    for name in ("home", "round", "accuracy", "loss"):
+        table.add_column(name, justify="left" if name == "home" else "right", overflow="fold")
+    for model in document["models"]:
+        cells = (str(model["round"]), number(model["accuracy"]), number(model["loss"]))
+        table.add_row(model["home"], *cells)
+    Console().print(table)
+
+
+def evaluate_homes(
+    homes: Sequence[Path], data: Path, charter: Path, cache: Path | None
+) -> dict[str, Any]:
+    """Return the number of rows, and one mapping a home: round, accuracy, loss, metrics."""
+    raise SystemExit

@@ -1,0 +1,110 @@
+"""``learnae export``: a peer's model as safetensors or npz."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from learnae.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["command", "named_arrays"]
+
+
+@click.command(
+    "export",
+    short_help="A peer's model as safetensors or npz.",
+    epilog="""\b
+Examples:
+  learnae export home-1 model.safetensors --charter swarm.toml
+  learnae export home-1 model.npz --charter swarm.toml --force""",
+)
+@click.argument("home", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--charter",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="swarm.toml",
+    show_default=True,
+    help="The swarm's charter.",
+)
+@click.option("--force", is_flag=True, help="Overwrite OUT.")
+def command(home: Path, out: Path, charter: Path, force: bool) -> None:
+    """Write the newest model of HOME (a peer's folder) to OUT, a .safetensors or .npz file.
+
+    Tensors are named by their key paths, such as ['dense']['w'].
+    """
+    if out.suffix not in (".safetensors", ".npz"):
+        raise click.UsageError(f"{out} must end in .safetensors or .npz")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists: choose another name, or overwrite it with --force")
+    from learnae.node.evaluate import load_home
+
+    loaded = load_home(home, charter)
+    arrays = named_arrays(loaded.params)
+    metadata = {
+        "format": "learnae",
+        "swarm": loaded.charter.swarm_id.hex(),
+        "name": loaded.charter.name,
+        "round": str(loaded.round),
+    }
+    data = encode(arrays, metadata, out.suffix)
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    click.echo(f"{out}: {len(arrays)} tensors of round {loaded.round}, {len(data):,} bytes")
+
+
+def named_arrays(params: Any) -> dict[str, NDArray[Any]]:
+    """Return the floating-point leaves of `params` by key path, in `jax.tree` order."""
+    import numpy as np
+
+    from learnae.payload import Schema, flatten
+
+    schema = Schema.of(params)
+    vector = flatten(schema, params)
+    arrays: dict[str, NDArray[Any]] = {}
+    start = 0
+    for leaf in schema.leaves:
+        stop = start + int(np.prod(leaf.shape, dtype=np.int64))
+        part = vector[start:stop].reshape(leaf.shape)
+        arrays[leaf.path] = part.astype(numpy_dtype(leaf.dtype))
+        start = stop
+    return arrays
+
+
+def numpy_dtype(name: str) -> Any:
+    """Return the dtype called `name`, those that only ml_dtypes knows included."""
+    import numpy as np
+
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))
+
+
+def encode(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str], suffix: str) -> bytes:
+    """Return the file's bytes; npz knows no bfloat16 and gets float32 in its place."""
+    if suffix == ".safetensors":
+        from learnae.cli.safetensors import encode_safetensors
+
+        return encode_safetensors(arrays, metadata)
+    import numpy as np
+
+    buffer = io.BytesIO()
+    known = {
+        name: array if array.dtype.kind == "f" else array.astype(np.float32)
+        for name, array in arrays.items()
+    }
+    # A mapping, not keywords: key paths are not identifiers.
+    np.savez(buffer, allow_pickle=False, **known)
+    return buffer.getvalue()

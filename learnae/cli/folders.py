@@ -1,0 +1,55 @@
+"""Where this user's peers are, and how a command that is no peer looks at things."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from learnae.errors import UsageError
+
+if TYPE_CHECKING:
+    from learnae.transports import Transport
+
+__all__ = ["known_homes", "open_to_look"]
+
+OBSERVER = "observer"
+
+
+def known_homes() -> list[Path]:
+    """Return the folders of this user's peers that were not told where to live, sorted."""
+    import platformdirs
+
+    return sorted(
+        path.parent for path in platformdirs.user_data_path("learnae").glob("*/peer/status.json")
+    )
+
+
+@contextlib.contextmanager
+def open_to_look(address: str) -> Iterator[Transport]:
+    """Open a transport that exists already, without leaving a trace in it.
+
+    Raises
+    ------
+    UsageError
+        If `address` is not understood or names a folder that is not there.
+    """
+    from learnae.transports import open_transport
+
+    scheme, _, path = address.partition(":")
+    folder = Path(path).expanduser()
+    if scheme == "directory" and path and not folder.is_dir():
+        raise UsageError(
+            f"{path} is not a folder: no peer has used this transport yet; check the path"
+        )
+    transport = open_transport(address, OBSERVER)
+    try:
+        yield transport
+    finally:
+        transport.close()
+        # Opening makes a place for one's own objects. An observer stores none, and the folder
+        # would look like a peer's.
+        for part in ("objects", "partial"):
+            with contextlib.suppress(OSError):
+                (folder / part / OBSERVER).rmdir()
