@@ -1,0 +1,128 @@
+/* Which kernel tables this binary holds, which of them this CPU can run, and which is in use.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "internal.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define HAVE_AVX2 1
+#include <cpuid.h>
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define HAVE_NEON 1
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#endif
+
+static bool runs_always(void) {
+    return true;
+}
+
+#ifdef HAVE_AVX2
+/* AVX2, F16C, SSE4.2 and PCLMULQDQ in the CPU are not enough: the operating system must save
+ * the upper halves of the registers too, which only XGETBV tells. */
+static bool runs_avx2(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) {
+        return false;
+    }
+    const unsigned needed =
+        1u << 1 | 1u << 20 | 1u << 27 | 1u << 28 | 1u << 29; /* PCLMUL SSE4.2 OSXSAVE AVX F16C */
+    if ((c & needed) != needed) {
+        return false;
+    }
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6u) != 6u) { /* XMM and YMM state */
+        return false;
+    }
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 5) != 0;
+}
+#endif
+
+#ifdef HAVE_NEON
+/* Every aarch64 has NEON. The few of the first generation without the CRC-32 instructions run
+ * portable, which the compiler vectorises anyway. */
+static bool runs_neon(void) {
+#if defined(__linux__)
+    const unsigned long asimd = 1ul << 1, crc32 = 1ul << 7;
+    const unsigned long needed = asimd | crc32;
+    return (getauxval(AT_HWCAP) & needed) == needed;
+#elif defined(__APPLE__) || defined(__ARM_FEATURE_CRC32)
+    return true;
+#else
+    return false;
+#endif
+}
+#endif
+
+/* Best first. One more ISA is one file in isa/ and one row here. */
+static const struct {
+    const struct kernel_table *table;
+    bool (*runs)(void);
+} rows[] = {
+#ifdef HAVE_AVX2
+    {&learnae_internal_avx2, runs_avx2},
+#endif
+#ifdef HAVE_NEON
+    {&learnae_internal_neon, runs_neon},
+#endif
+    {&learnae_internal_portable, runs_always},
+};
+
+#define N_ROWS (sizeof rows / sizeof rows[0])
+
+/* NULL until first needed. Threads that get there together all store the same pointer, to
+ * constant data, so that relaxed order is enough. */
+static _Atomic(const struct kernel_table *) in_use;
+
+/* The i-th table that runs here, or NULL. */
+static const struct kernel_table *runnable(size_t i) {
+    for (size_t row = 0; row < N_ROWS; row++) {
+        if (rows[row].runs() && i-- == 0) {
+            return rows[row].table;
+        }
+    }
+    return NULL;
+}
+
+const struct kernel_table *learnae_internal_kernels(void) {
+    const struct kernel_table *table = atomic_load_explicit(&in_use, memory_order_relaxed);
+    if (table == NULL) {
+        table = runnable(0);
+        atomic_store_explicit(&in_use, table, memory_order_relaxed);
+    }
+    return table;
+}
+
+size_t learnae_n_isas(void) {
+    size_t n = 0;
+    while (runnable(n) != NULL) {
+        n++;
+    }
+    return n;
+}
+
+const char *learnae_isa_name(size_t i) {
+    const struct kernel_table *table = runnable(i);
+    return table == NULL ? NULL : table->isa;
+}
+
+const char *learnae_isa(void) {
+    return learnae_internal_kernels()->isa;
+}
+
+learnae_status learnae_set_isa(const char *name) {
+    const bool best = name == NULL || strcmp(name, "best") == 0;
+    const struct kernel_table *table;
+    for (size_t i = 0; (table = runnable(i)) != NULL; i++) {
+        if (best || strcmp(name, table->isa) == 0) {
+            atomic_store_explicit(&in_use, table, memory_order_relaxed);
+            return LEARNAE_OK;
+        }
+    }
+    return LEARNAE_ERR_ARGUMENT;
+}

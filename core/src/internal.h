@@ -1,0 +1,175 @@
+/* What the files of the core share: the kernel table and the geometry of a payload.
+ *
+ * Each instruction set ("ISA") is one file in isa/ that ends in one constant kernel_table.
+ * The loop bodies are in kernels/ and are written once, against the dozen vector verbs that
+ * such a file defines. Everything else is plain C and calls the table.
+ *
+ * Include this file first: it switches contraction off for the whole file.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef LEARNAE_INTERNAL_H
+#define LEARNAE_INTERNAL_H
+
+/* A fused multiply-add rounds once where the header promises two roundings. GCC fuses by
+ * default wherever the target can (-march=native, aarch64), across intrinsics too. This works
+ * without command-line flags, which an embedder's build would forget. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+#if defined(__FAST_MATH__)
+#error "learnae promises the same bits everywhere: build without -ffast-math"
+#endif
+
+#include <float.h>
+
+/* 16: only _Float16 is widened, which is not used here. */
+#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error "learnae needs float arithmetic in float: on 32-bit x86 build with -msse2 -mfpmath=sse"
+#endif
+
+/* Loads and stores copy payload bytes as they lie. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "learnae supports little-endian machines only"
+#endif
+
+#include "../include/learnae.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define LEARNAE_HIDDEN __attribute__((visibility("hidden")))
+#define LEARNAE_INLINE static inline __attribute__((always_inline, unused))
+#define LEARNAE_PRINTF(at, first) __attribute__((format(printf, at, first)))
+#else
+#define LEARNAE_HIDDEN
+#define LEARNAE_INLINE static inline
+#define LEARNAE_PRINTF(at, first)
+#endif
+
+/* Elements averaged before the next pass: 64 KiB of floats. The tile that collects the sum is
+ * read and written again in every pass of MAX_SOURCES models, so it should stay in a
+ * second-level cache (256 KiB and more on anything recent) beside what streams through; on the
+ * other side every model's run must be long enough for the hardware's prefetching. Tiles of
+ * 1,024 lose a sixth; 4,096 to 65,536 measure alike. 16,384 is also the writer's block length, so
+ * that a pass over payloads meets one block of each. */
+#define TILE_LENGTH 16384
+
+/* Models added in one pass. More streams at once exceed what the prefetchers follow. */
+#define MAX_SOURCES 4
+
+/* The first magnitude, as bits, that is not finite. */
+#define NONFINITE_BITS 0x7f800000u
+
+/* One model's elements, encoded, and the weight it is added with. No pointer is aligned. */
+struct source {
+    const uint8_t *data;   /* the first element; i8: the codes */
+    const uint8_t *scales; /* i8 only: the scale of the first group */
+    float weight;
+};
+
+/* dst[i] = base_weight*base[i] + weight 0*source 0[i] + ..., each product and each sum rounded,
+ * NaN made canonical. n_sources is 0 to MAX_SOURCES. dst may be base or an f32 source, at the
+ * same address. With i8, element 0 starts a group. */
+typedef void add_kernel(float *dst, const float *base, float base_weight,
+                        const struct source *sources, size_t n_sources, size_t n);
+
+/* dst[i] = source[i], whatever the source's weight. */
+typedef void decode_kernel(float *dst, const struct source *source, size_t n);
+
+typedef void encode_kernel(uint8_t *dst, const float *src, size_t n);
+
+struct kernel_table {
+    const char *isa;
+    add_kernel *add[LEARNAE_CODEC_I8 + 1]; /* indexed by codec; [0] is unused */
+    decode_kernel *decode[LEARNAE_CODEC_I8 + 1];
+    encode_kernel *encode_bf16;
+    encode_kernel *encode_f16;
+    /* False, with dst in any state, where src has a NaN or infinity. */
+    bool (*encode_i8)(uint8_t *scales, uint8_t *codes, const float *src, size_t n);
+    /* Adds to the eight lanes of each sum; reference may be NULL. Returns the largest magnitude
+     * of value, as bits: NONFINITE_BITS or more where one is NaN or infinite. */
+    uint32_t (*distance)(double distance2[8], double norm2[8], const float *value,
+                         const float *reference, size_t n);
+    /* On the register's content: without the inversions at start and end. */
+    uint32_t (*crc32c)(uint32_t state, const uint8_t *bytes, size_t nbytes);
+};
+
+/* dispatch.c: the table in use; picks the best at the first call. */
+LEARNAE_HIDDEN const struct kernel_table *learnae_internal_kernels(void);
+
+extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_portable;
+extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_avx2;
+extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_neon;
+
+/* crc32c.c: the portable one. */
+LEARNAE_HIDDEN uint32_t learnae_internal_crc32c(uint32_t state, const uint8_t *bytes,
+                                                size_t nbytes);
+
+/* status.c: fill the message, if there is one, and return the status. */
+LEARNAE_HIDDEN learnae_status learnae_internal_fail(learnae_status status, learnae_message *message,
+                                                    const char *format, ...) LEARNAE_PRINTF(3, 4);
+
+/* Where everything lies in a payload; it follows from four numbers (docs/payload.md). */
+struct geometry {
+    uint64_t blocks_per_vector;
+    uint64_t n_blocks;
+    uint64_t table_nbytes; /* with padding */
+    uint64_t block_nbytes; /* of a full block, with padding */
+    uint64_t vector_nbytes;
+    uint64_t nbytes;
+    uint32_t last_length; /* elements in a vector's last block */
+};
+
+/* An entry of the block table: the block's size, then its CRC-32C. */
+#define TABLE_ENTRY_NBYTES 8
+
+/* One block: its elements, and its size without and with padding. */
+struct extent {
+    size_t length;
+    size_t content_nbytes;
+    size_t nbytes;
+};
+
+/* codec.c. A block's size before its padding. */
+LEARNAE_HIDDEN uint64_t learnae_internal_content_nbytes(uint32_t codec, uint64_t length);
+
+/* The codec must exist, n_elements be at least 1 and block_length be in range. Then n_blocks is
+ * exact; where it is above 2^32 - 1 the sizes mean nothing, and otherwise they are below 2^55. */
+LEARNAE_HIDDEN struct geometry learnae_internal_geometry(uint32_t codec, uint32_t n_vectors,
+                                                         uint64_t n_elements,
+                                                         uint32_t block_length);
+
+/* The block-th block of all vectors together. */
+LEARNAE_HIDDEN struct extent learnae_internal_extent(uint32_t codec,
+                                                     const struct geometry *geometry,
+                                                     uint32_t block_length, uint64_t block);
+
+/* The encoded elements of a vector from `element` (a multiple of 256) to the end of its block.
+ * *n_left is their count. */
+LEARNAE_HIDDEN struct source learnae_internal_source(const learnae_payload *payload,
+                                                     uint32_t vector, uint64_t element,
+                                                     size_t *n_left);
+
+/* Encode one block with its padding. False where codec i8 met a NaN or infinity. */
+LEARNAE_HIDDEN bool learnae_internal_encode(uint32_t codec, uint8_t *dst, const float *src,
+                                            size_t length);
+
+LEARNAE_INLINE uint64_t round_up(uint64_t n, uint64_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+/* payload.c */
+LEARNAE_HIDDEN bool learnae_internal_all_zero(const uint8_t *bytes, size_t nbytes);
+
+LEARNAE_INLINE uint32_t read_u32(const uint8_t *at) {
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+#endif /* LEARNAE_INTERNAL_H */

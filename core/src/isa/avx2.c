@@ -1,0 +1,228 @@
+/* The AVX2 row: x86 since 2013 (Haswell, Zen). Not FMA: it would round once instead of twice.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "../internal.h"
+
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,f16c,sse4.2,pclmul"))),                   \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,f16c,sse4.2,pclmul")
+#endif
+
+#include "../kernels/scalar.inl.h"
+
+#define ISA avx2
+#define LANES 8
+#define INDEPENDENT
+
+typedef __m256 vec;
+typedef __m256i bits;
+typedef struct {
+    __m256d low, high;
+} wide;
+
+LEARNAE_INLINE vec vec_load(const float *at) {
+    return _mm256_loadu_ps(at);
+}
+LEARNAE_INLINE void vec_store(float *at, vec a) {
+    _mm256_storeu_ps(at, a);
+}
+LEARNAE_INLINE vec vec_set(float a) {
+    return _mm256_set1_ps(a);
+}
+LEARNAE_INLINE vec vec_mul(vec a, vec b) {
+    return _mm256_mul_ps(a, b);
+}
+LEARNAE_INLINE vec vec_add(vec a, vec b) {
+    return _mm256_add_ps(a, b);
+}
+
+/* b where a is NaN */
+LEARNAE_INLINE vec vec_unless_nan(vec a, vec b) {
+    return _mm256_blendv_ps(a, b, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+
+LEARNAE_INLINE vec vec_canonical(vec a) {
+    return vec_unless_nan(a, _mm256_castsi256_ps(_mm256_set1_epi32(CANONICAL_NAN_BITS)));
+}
+
+LEARNAE_INLINE __m128i load_16(const uint8_t *at) {
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
+}
+
+LEARNAE_INLINE void store_16(uint8_t *at, __m128i a) {
+    _mm_storeu_si128((__m128i *)(void *)at, a);
+}
+
+LEARNAE_INLINE vec vec_from_f32(const uint8_t *at) {
+    return _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)at));
+}
+
+LEARNAE_INLINE vec vec_from_bf16(const uint8_t *at) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16(at)), 16));
+}
+
+LEARNAE_INLINE vec vec_from_f16(const uint8_t *at) {
+    return _mm256_cvtph_ps(load_16(at));
+}
+
+LEARNAE_INLINE vec vec_from_i8(const uint8_t *at) {
+    const __m128i codes = _mm_loadl_epi64((const __m128i *)(const void *)at);
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+}
+
+/* Eight 32-bit integers to 16 bits, saturated, in order: the packing works on 128-bit halves. */
+LEARNAE_INLINE __m128i low_halves(__m256i a) {
+    const __m256i packed = _mm256_packus_epi32(a, a);
+    return _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+}
+
+LEARNAE_INLINE void vec_to_bf16(uint8_t *at, vec a) {
+    const vec nan = _mm256_castsi256_ps(_mm256_set1_epi32(CANONICAL_NAN_BITS));
+    const __m256i x = _mm256_castps_si256(a);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(x, 16), _mm256_set1_epi32(1));
+    const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+    const vec rounded = _mm256_castsi256_ps(_mm256_add_epi32(x, half));
+    const vec result = _mm256_blendv_ps(rounded, nan, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    store_16(at, low_halves(_mm256_srli_epi32(_mm256_castps_si256(result), 16)));
+}
+
+/* The conversion keeps the sign and the upper bits of a NaN: with these it gives 0x7e00. */
+LEARNAE_INLINE void vec_to_f16(uint8_t *at, vec a) {
+    store_16(at, _mm256_cvtps_ph(vec_canonical(a), _MM_FROUND_TO_NEAREST_INT));
+}
+
+LEARNAE_INLINE void vec_to_i8(uint8_t *at, vec a) {
+    const __m256i x = _mm256_cvtps_epi32(a); /* half to even, as rounding stands by default */
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storel_epi64((__m128i *)(void *)at, _mm_packs_epi16(words, words));
+}
+
+LEARNAE_INLINE bits bits_zero(void) {
+    return _mm256_setzero_si256();
+}
+LEARNAE_INLINE bits bits_max(bits a, bits b) {
+    return _mm256_max_epu32(a, b);
+}
+
+LEARNAE_INLINE uint32_t bits_reduce(bits a) {
+    uint32_t lane[8], max = 0;
+    _mm256_storeu_si256((__m256i *)(void *)lane, a);
+    for (int i = 0; i < 8; i++) {
+        max = lane[i] > max ? lane[i] : max;
+    }
+    return max;
+}
+
+LEARNAE_INLINE bits vec_magnitude(vec a) {
+    return _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
+}
+
+LEARNAE_INLINE wide wide_load(const double *at) {
+    const wide result = {_mm256_loadu_pd(at), _mm256_loadu_pd(at + 4)};
+    return result;
+}
+
+LEARNAE_INLINE void wide_store(double *at, wide a) {
+    _mm256_storeu_pd(at, a.low);
+    _mm256_storeu_pd(at + 4, a.high);
+}
+
+LEARNAE_INLINE wide wide_from(vec a) {
+    const wide result = {_mm256_cvtps_pd(_mm256_castps256_ps128(a)),
+                         _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1))};
+    return result;
+}
+
+LEARNAE_INLINE wide wide_sub(wide a, wide b) {
+    const wide result = {_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+    return result;
+}
+
+LEARNAE_INLINE wide wide_mul(wide a, wide b) {
+    const wide result = {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+    return result;
+}
+
+LEARNAE_INLINE wide wide_add(wide a, wide b) {
+    const wide result = {_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+    return result;
+}
+
+#include "../kernels/kernels.inl.h"
+
+#if defined(__x86_64__)
+
+LEARNAE_INLINE uint64_t load_8(const uint8_t *at) {
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+LEARNAE_INLINE uint64_t product(uint64_t state, uint32_t factor) {
+    return (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(
+        _mm_cvtsi64_si128((long long)state), _mm_cvtsi64_si128((long long)factor), 0));
+}
+
+/* The instruction takes 8 bytes each cycle but answers after three, so three strips of
+ * `strip` bytes go side by side. `by_two` and `by_one` move a state past two strips and one:
+ * they are x^(8 * n - 33) modulo the polynomial for n = 2 * strip and strip, reflected; the
+ * missing x^33 is 32 from the closing crc32 and 1 from the reflected product. */
+LEARNAE_INLINE uint32_t three_strips(uint32_t state, const uint8_t **bytes, size_t *nbytes,
+                                     const size_t strip, uint32_t by_two, uint32_t by_one) {
+    for (; *nbytes >= 3 * strip; *nbytes -= 3 * strip, *bytes += 3 * strip) {
+        const uint8_t *at = *bytes;
+        uint64_t a = state, b = 0, c = 0;
+        for (size_t i = 0; i < strip; i += 8) {
+            a = _mm_crc32_u64(a, load_8(at + i));
+            b = _mm_crc32_u64(b, load_8(at + i + strip));
+            c = _mm_crc32_u64(c, load_8(at + i + 2 * strip));
+        }
+        state = (uint32_t)(_mm_crc32_u64(0, product(a, by_two) ^ product(b, by_one)) ^ c);
+    }
+    return state;
+}
+
+static uint32_t crc32c_avx2(uint32_t state, const uint8_t *bytes, size_t nbytes) {
+    state = three_strips(state, &bytes, &nbytes, 1024, 0xa51b6135u, 0x170076fau);
+    state = three_strips(state, &bytes, &nbytes, 128, 0xb9e02b86u, 0x0d3b6092u);
+    for (; nbytes >= 8; nbytes -= 8, bytes += 8) {
+        state = (uint32_t)_mm_crc32_u64(state, load_8(bytes));
+    }
+    for (; nbytes > 0; nbytes--, bytes++) {
+        state = _mm_crc32_u8(state, *bytes);
+    }
+    return state;
+}
+
+#else
+
+static uint32_t crc32c_avx2(uint32_t state, const uint8_t *bytes, size_t nbytes) {
+    for (; nbytes >= 4; nbytes -= 4, bytes += 4) {
+        state = _mm_crc32_u32(state, read_u32(bytes));
+    }
+    for (; nbytes > 0; nbytes--, bytes++) {
+        state = _mm_crc32_u8(state, *bytes);
+    }
+    return state;
+}
+
+#endif
+
+const struct kernel_table learnae_internal_avx2 = {.isa = "avx2", KERNELS, .crc32c = crc32c_avx2};
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif

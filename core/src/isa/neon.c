@@ -1,0 +1,188 @@
+/* The NEON row: 64-bit ARM with the CRC-32 instructions (all but a few of the first).
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "../internal.h"
+
+#if defined(__GNUC__) && defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#include "../kernels/scalar.inl.h"
+
+#define ISA neon
+#define LANES 8
+#define INDEPENDENT
+
+/* Two registers: one load brings eight bf16, f16 or i8. */
+typedef struct {
+    float32x4_t low, high;
+} vec;
+typedef uint32x4_t bits;
+typedef struct {
+    float64x2_t part[4];
+} wide;
+
+LEARNAE_INLINE vec vec_pair(float32x4_t low, float32x4_t high) {
+    const vec result = {low, high};
+    return result;
+}
+
+LEARNAE_INLINE vec vec_load(const float *at) {
+    return vec_pair(vld1q_f32(at), vld1q_f32(at + 4));
+}
+
+LEARNAE_INLINE void vec_store(float *at, vec a) {
+    vst1q_f32(at, a.low);
+    vst1q_f32(at + 4, a.high);
+}
+
+LEARNAE_INLINE vec vec_set(float a) {
+    return vec_pair(vdupq_n_f32(a), vdupq_n_f32(a));
+}
+
+LEARNAE_INLINE vec vec_mul(vec a, vec b) {
+    return vec_pair(vmulq_f32(a.low, b.low), vmulq_f32(a.high, b.high));
+}
+
+LEARNAE_INLINE vec vec_add(vec a, vec b) {
+    return vec_pair(vaddq_f32(a.low, b.low), vaddq_f32(a.high, b.high));
+}
+
+LEARNAE_INLINE float32x4_t canonical(float32x4_t a) {
+    return vbslq_f32(vceqq_f32(a, a), a, vreinterpretq_f32_u32(vdupq_n_u32(CANONICAL_NAN_BITS)));
+}
+
+LEARNAE_INLINE vec vec_canonical(vec a) {
+    return vec_pair(canonical(a.low), canonical(a.high));
+}
+
+LEARNAE_INLINE vec vec_from_f32(const uint8_t *at) {
+    return vec_pair(vreinterpretq_f32_u8(vld1q_u8(at)), vreinterpretq_f32_u8(vld1q_u8(at + 16)));
+}
+
+LEARNAE_INLINE vec vec_from_bf16(const uint8_t *at) {
+    const uint16x8_t half = vreinterpretq_u16_u8(vld1q_u8(at));
+    return vec_pair(vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(half), 16)),
+                    vreinterpretq_f32_u32(vshll_high_n_u16(half, 16)));
+}
+
+LEARNAE_INLINE vec vec_from_f16(const uint8_t *at) {
+    const float16x8_t half = vreinterpretq_f16_u8(vld1q_u8(at));
+    return vec_pair(vcvt_f32_f16(vget_low_f16(half)), vcvt_high_f32_f16(half));
+}
+
+LEARNAE_INLINE vec vec_from_i8(const uint8_t *at) {
+    const int16x8_t codes = vmovl_s8(vreinterpret_s8_u8(vld1_u8(at)));
+    return vec_pair(vcvtq_f32_s32(vmovl_s16(vget_low_s16(codes))),
+                    vcvtq_f32_s32(vmovl_high_s16(codes)));
+}
+
+LEARNAE_INLINE uint16x4_t rounded_bf16(float32x4_t a) {
+    const uint32x4_t x = vreinterpretq_u32_f32(a);
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(x, 16), vdupq_n_u32(1));
+    const uint32x4_t sum = vaddq_u32(x, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+    return vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), sum, vdupq_n_u32(CANONICAL_NAN_BITS)), 16);
+}
+
+LEARNAE_INLINE void vec_to_bf16(uint8_t *at, vec a) {
+    const uint16x8_t half = vcombine_u16(rounded_bf16(a.low), rounded_bf16(a.high));
+    vst1q_u8(at, vreinterpretq_u8_u16(half));
+}
+
+LEARNAE_INLINE void vec_to_f16(uint8_t *at, vec a) {
+    const vec x = vec_canonical(a);
+    vst1q_u8(at, vreinterpretq_u8_f16(vcvt_high_f16_f32(vcvt_f16_f32(x.low), x.high)));
+}
+
+LEARNAE_INLINE void vec_to_i8(uint8_t *at, vec a) {
+    const int16x8_t words =
+        vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(a.low)), vqmovn_s32(vcvtnq_s32_f32(a.high)));
+    vst1_u8(at, vreinterpret_u8_s8(vqmovn_s16(words)));
+}
+
+LEARNAE_INLINE bits bits_zero(void) {
+    return vdupq_n_u32(0);
+}
+LEARNAE_INLINE bits bits_max(bits a, bits b) {
+    return vmaxq_u32(a, b);
+}
+LEARNAE_INLINE uint32_t bits_reduce(bits a) {
+    return vmaxvq_u32(a);
+}
+
+LEARNAE_INLINE bits vec_magnitude(vec a) {
+    const uint32x4_t mask = vdupq_n_u32(0x7fffffff);
+    return vmaxq_u32(vandq_u32(vreinterpretq_u32_f32(a.low), mask),
+                     vandq_u32(vreinterpretq_u32_f32(a.high), mask));
+}
+
+LEARNAE_INLINE wide wide_load(const double *at) {
+    const wide result = {{vld1q_f64(at), vld1q_f64(at + 2), vld1q_f64(at + 4), vld1q_f64(at + 6)}};
+    return result;
+}
+
+LEARNAE_INLINE void wide_store(double *at, wide a) {
+    for (int i = 0; i < 4; i++) {
+        vst1q_f64(at + 2 * i, a.part[i]);
+    }
+}
+
+LEARNAE_INLINE wide wide_from(vec a) {
+    const wide result = {{vcvt_f64_f32(vget_low_f32(a.low)), vcvt_high_f64_f32(a.low),
+                          vcvt_f64_f32(vget_low_f32(a.high)), vcvt_high_f64_f32(a.high)}};
+    return result;
+}
+
+LEARNAE_INLINE wide wide_sub(wide a, wide b) {
+    wide result;
+    for (int i = 0; i < 4; i++) {
+        result.part[i] = vsubq_f64(a.part[i], b.part[i]);
+    }
+    return result;
+}
+
+LEARNAE_INLINE wide wide_mul(wide a, wide b) {
+    wide result;
+    for (int i = 0; i < 4; i++) {
+        result.part[i] = vmulq_f64(a.part[i], b.part[i]);
+    }
+    return result;
+}
+
+LEARNAE_INLINE wide wide_add(wide a, wide b) {
+    wide result;
+    for (int i = 0; i < 4; i++) {
+        result.part[i] = vaddq_f64(a.part[i], b.part[i]);
+    }
+    return result;
+}
+
+#include "../kernels/kernels.inl.h"
+
+/* As inline assembly, because the intrinsics need a command-line flag. */
+LEARNAE_INLINE uint32_t crc_step_8(uint32_t state, uint64_t value) {
+    __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(state) : "r"(value));
+    return state;
+}
+
+LEARNAE_INLINE uint32_t crc_step_1(uint32_t state, uint32_t value) {
+    __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(state) : "r"(value));
+    return state;
+}
+
+static uint32_t crc32c_neon(uint32_t state, const uint8_t *bytes, size_t nbytes) {
+    for (; nbytes >= 8; nbytes -= 8, bytes += 8) {
+        uint64_t value;
+        memcpy(&value, bytes, sizeof value);
+        state = crc_step_8(state, value);
+    }
+    for (; nbytes > 0; nbytes--, bytes++) {
+        state = crc_step_1(state, *bytes);
+    }
+    return state;
+}
+
+const struct kernel_table learnae_internal_neon = {.isa = "neon", KERNELS, .crc32c = crc32c_neon};
+
+#endif

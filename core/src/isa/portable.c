@@ -1,0 +1,84 @@
+/* The portable row: a vector is one float, and compilers make of that what they can.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "../internal.h"
+
+#include "../kernels/scalar.inl.h"
+
+#define ISA portable
+#define LANES 1
+
+/* In place means the same address, so no iteration reads what another writes; without this, the
+ * overlap test that the compiler puts before its vector loop fails for the usual case. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
+#endif
+
+typedef float vec;
+typedef uint32_t bits;
+typedef double wide;
+
+LEARNAE_INLINE vec vec_load(const float *at) {
+    return *at;
+}
+LEARNAE_INLINE void vec_store(float *at, vec a) {
+    *at = a;
+}
+LEARNAE_INLINE vec vec_set(float a) {
+    return a;
+}
+LEARNAE_INLINE vec vec_mul(vec a, vec b) {
+    return a * b;
+}
+LEARNAE_INLINE vec vec_add(vec a, vec b) {
+    return a + b;
+}
+
+#define vec_canonical scalar_canonical
+#define vec_from_f32 scalar_from_f32
+#define vec_from_bf16 scalar_from_bf16
+#define vec_from_f16 scalar_from_f16
+#define vec_from_i8 scalar_from_i8
+#define vec_to_bf16 scalar_to_bf16
+#define vec_to_f16 scalar_to_f16
+#define vec_to_i8 scalar_to_i8
+#define vec_magnitude scalar_magnitude
+
+LEARNAE_INLINE bits bits_zero(void) {
+    return 0;
+}
+LEARNAE_INLINE bits bits_max(bits a, bits b) {
+    return a > b ? a : b;
+}
+LEARNAE_INLINE uint32_t bits_reduce(bits a) {
+    return a;
+}
+
+LEARNAE_INLINE wide wide_load(const double *at) {
+    return *at;
+}
+LEARNAE_INLINE void wide_store(double *at, wide a) {
+    *at = a;
+}
+LEARNAE_INLINE wide wide_from(vec a) {
+    return (double)a;
+}
+LEARNAE_INLINE wide wide_sub(wide a, wide b) {
+    return a - b;
+}
+LEARNAE_INLINE wide wide_mul(wide a, wide b) {
+    return a * b;
+}
+LEARNAE_INLINE wide wide_add(wide a, wide b) {
+    return a + b;
+}
+
+#include "../kernels/kernels.inl.h"
+
+const struct kernel_table learnae_internal_portable = {
+    .isa = "portable", KERNELS, .crc32c = learnae_internal_crc32c};

@@ -1,0 +1,61 @@
+/* All kernels of one ISA. The file that includes this has defined
+ *   ISA            its name, unquoted
+ *   LANES          floats in a vec: a divisor of 8
+ *   INDEPENDENT    a pragma before loops whose iterations touch no common memory, or nothing
+ *   vec            vec_load vec_store vec_set vec_mul vec_add vec_canonical (NaN to 0x7fc00000)
+ *                  vec_from_{f32,bf16,f16,i8}: LANES encoded elements at any address
+ *                  vec_to_{bf16,f16,i8}: the reverse, with a canonical NaN and rounded to
+ *                  nearest even; i8 takes magnitudes up to 127
+ *   bits           LANES unsigned integers: bits_zero bits_max bits_reduce (the largest),
+ *                  vec_magnitude (the bits without the sign)
+ *   wide           LANES doubles: wide_load wide_store wide_from wide_sub wide_mul wide_add
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#define JOIN_EXPANDED(a, b) a##b
+#define JOIN(a, b) JOIN_EXPANDED(a, b)
+#define KERNEL_EXPANDED(name, isa) JOIN(name, JOIN(_, isa))
+#define KERNEL(name) KERNEL_EXPANDED(name, ISA)
+
+#define CODEC f32
+#define SIZE 4
+#define GROUPED 0
+#include "add.inl.h"
+#undef CODEC
+#undef SIZE
+
+#define CODEC bf16
+#define SIZE 2
+#include "add.inl.h"
+#include "decode.inl.h"
+#undef CODEC
+
+#define CODEC f16
+#include "add.inl.h"
+#include "decode.inl.h"
+#undef CODEC
+#undef SIZE
+#undef GROUPED
+
+#define CODEC i8
+#define SIZE 1
+#define GROUPED 1
+#include "add.inl.h"
+#include "decode.inl.h"
+
+#include "encode.inl.h"
+
+#include "distance.inl.h"
+
+/* f32 keeps all bits, those of a NaN too. */
+static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n) {
+    memcpy(dst, source->data, n * sizeof *dst);
+}
+
+/* The row, but for its name and the checksum. */
+#define KERNELS                                                                                    \
+    .add = {NULL, KERNEL(add_f32), KERNEL(add_bf16), KERNEL(add_f16), KERNEL(add_i8)},             \
+    .decode = {NULL, KERNEL(decode_f32), KERNEL(decode_bf16), KERNEL(decode_f16),                  \
+               KERNEL(decode_i8)},                                                                 \
+    .encode_bf16 = KERNEL(encode_bf16), .encode_f16 = KERNEL(encode_f16),                          \
+    .encode_i8 = KERNEL(encode_i8), .distance = KERNEL(distance)

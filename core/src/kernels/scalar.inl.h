@@ -1,0 +1,81 @@
+/* One element in plain C: the whole of the portable kernels, and the tails of the others.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+
+#define CANONICAL_NAN_BITS 0x7fc00000u
+
+LEARNAE_INLINE float scalar_from_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+LEARNAE_INLINE uint32_t scalar_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+LEARNAE_INLINE float scalar_canonical(float value) {
+    return value == value ? value : scalar_from_bits(CANONICAL_NAN_BITS);
+}
+
+LEARNAE_INLINE float scalar_from_f32(const uint8_t *at) {
+    return scalar_from_bits(read_u32(at));
+}
+
+LEARNAE_INLINE float scalar_from_bf16(const uint8_t *at) {
+    uint16_t half;
+    memcpy(&half, at, sizeof half);
+    return scalar_from_bits((uint32_t)half << 16);
+}
+
+/* Shifting the fields into place and multiplying by 2^112 corrects the exponent's bias, and
+ * gives subnormals and zeros their value, all without rounding. Exponent 31 comes out as 2^16
+ * and more: those are infinity and NaN. */
+LEARNAE_INLINE float scalar_from_f16(const uint8_t *at) {
+    uint16_t half;
+    memcpy(&half, at, sizeof half);
+    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    const uint32_t fields = (uint32_t)(half & 0x7fffu) << 13;
+    const uint32_t finite = scalar_bits(scalar_from_bits(fields) * 0x1p112f);
+    return scalar_from_bits(sign | (fields >= 0x0f800000u ? fields | 0x7f800000u : finite));
+}
+
+LEARNAE_INLINE float scalar_from_i8(const uint8_t *at) {
+    return (float)(int8_t)*at;
+}
+
+LEARNAE_INLINE void scalar_to_bf16(uint8_t *at, float value) {
+    const uint32_t bits = scalar_bits(value);
+    const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    const uint16_t half = (uint16_t)(value == value ? rounded : 0x7fc0u);
+    memcpy(at, &half, sizeof half);
+}
+
+/* Normal results are rounded on the bits: the carry may run into the exponent, up to infinity,
+ * which is right. Results below 2^-14 are multiples of 2^-24, the spacing of floats in
+ * [1/2, 1): adding 1/2 lets the hardware round them. From 65,520 on the result is infinite. */
+LEARNAE_INLINE void scalar_to_f16(uint8_t *at, float value) {
+    const uint32_t bits = scalar_bits(value);
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    const uint32_t normal = (magnitude - (112u << 23) + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
+    const uint32_t subnormal = scalar_bits(scalar_from_bits(magnitude) + 0.5f) - 0x3f000000u;
+    uint32_t half = magnitude < 0x38800000u ? subnormal : normal;
+    half = magnitude >= 0x477ff000u ? 0x7c00u : half;
+    half = value == value ? half | (bits >> 16 & 0x8000u) : 0x7e00u;
+    const uint16_t stored = (uint16_t)half;
+    memcpy(at, &stored, sizeof stored);
+}
+
+/* |value| is at most 127. In [2^23, 2^24) the spacing of floats is 1: adding 1.5 * 2^23 rounds
+ * to an integer, half to even, and no library call is needed. */
+LEARNAE_INLINE void scalar_to_i8(uint8_t *at, float value) {
+    const float rounded = (value + 0x1.8p23f) - 0x1.8p23f;
+    *at = (uint8_t)(int8_t)rounded;
+}
+
+LEARNAE_INLINE uint32_t scalar_magnitude(float value) {
+    return scalar_bits(value) & 0x7fffffffu;
+}

@@ -1,0 +1,185 @@
+/* Reading payloads into models: decode, accumulate, average, distance.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "internal.h"
+
+/* Values decoded at a time where they need a place of their own: 16 KiB, a part of the
+ * smallest first-level cache. */
+#define DECODED_LENGTH 4096
+
+static learnae_status check_vector(const learnae_payload *payload, uint32_t vector,
+                                   learnae_message *message) {
+    if (payload == NULL) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "payload is NULL");
+    }
+    if (vector >= payload->n_vectors) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                     "vector %u does not exist; the payload has %u",
+                                     (unsigned)vector, (unsigned)payload->n_vectors);
+    }
+    return LEARNAE_OK;
+}
+
+static learnae_status fail_null(const char *name, learnae_message *message) {
+    return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "%s is NULL", name);
+}
+
+learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t vector, float *dst,
+                                      learnae_message *message) {
+    const learnae_status status = check_vector(payload, vector, message);
+    if (status != LEARNAE_OK) {
+        return status;
+    }
+    if (dst == NULL) {
+        return fail_null("dst", message);
+    }
+    const struct kernel_table *kernels = learnae_internal_kernels();
+    const size_t n = (size_t)payload->n_elements;
+    for (size_t start = 0, length; start < n; start += length) {
+        const struct source source = learnae_internal_source(payload, vector, start, &length);
+        kernels->decode[payload->codec](dst + start, &source, length);
+    }
+    return LEARNAE_OK;
+}
+
+/* How many of the first payloads one pass can take: same codec, at most MAX_SOURCES. */
+static size_t run_length(const learnae_payload *const *payloads, size_t n_payloads) {
+    size_t n = 0;
+    while (n < n_payloads && n < MAX_SOURCES && payloads[n]->codec == payloads[0]->codec) {
+        n++;
+    }
+    return n;
+}
+
+/* Add one run of payloads to dst[start .. start + n). Their blocks may end at different
+ * elements, so each step goes to the nearest end; all ends are multiples of 256. */
+static void add_run(const struct kernel_table *kernels, float *dst, float own_weight,
+                    const learnae_payload *const *payloads, const float *weights, size_t n_run,
+                    uint32_t vector, size_t start, size_t n) {
+    const uint32_t codec = n_run == 0 ? (uint32_t)LEARNAE_CODEC_F32 : payloads[0]->codec;
+    for (size_t done = 0, step; done < n; done += step) {
+        struct source sources[MAX_SOURCES] = {{0}};
+        step = n - done;
+        for (size_t k = 0; k < n_run; k++) {
+            size_t left;
+            sources[k] = learnae_internal_source(payloads[k], vector, start + done, &left);
+            sources[k].weight = weights[k];
+            step = left < step ? left : step;
+        }
+        float *out = dst + start + done;
+        kernels->add[codec](out, out, own_weight, sources, n_run, step);
+    }
+}
+
+static void add_all(float *dst, float own_weight, const learnae_payload *const *payloads,
+                    const float *weights, size_t n_payloads, uint32_t vector, size_t n_elements) {
+    const struct kernel_table *kernels = learnae_internal_kernels();
+    for (size_t start = 0; start < n_elements; start += TILE_LENGTH) {
+        const size_t left = n_elements - start;
+        const size_t n = left < TILE_LENGTH ? left : TILE_LENGTH;
+        float base_weight = own_weight;
+        size_t done = 0;
+        do {
+            const size_t n_run = run_length(payloads + done, n_payloads - done);
+            add_run(kernels, dst, base_weight, payloads + done, weights + done, n_run, vector,
+                    start, n);
+            base_weight = 1.0f; /* exact */
+            done += n_run;
+        } while (done < n_payloads);
+    }
+}
+
+learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
+                                          float weight, float *acc, learnae_message *message) {
+    const learnae_status status = check_vector(payload, vector, message);
+    if (status != LEARNAE_OK) {
+        return status;
+    }
+    if (acc == NULL) {
+        return fail_null("acc", message);
+    }
+    add_all(acc, 1.0f, &payload, &weight, 1, vector, (size_t)payload->n_elements);
+    return LEARNAE_OK;
+}
+
+learnae_status learnae_payload_average(float *dst, float own_weight,
+                                       const learnae_payload *const *payloads, const float *weights,
+                                       size_t n_payloads, uint32_t vector, uint64_t n_elements,
+                                       learnae_message *message) {
+    if (n_payloads > 0 && (payloads == NULL || weights == NULL)) {
+        return fail_null("payloads or weights", message);
+    }
+    for (size_t k = 0; k < n_payloads; k++) {
+        const learnae_status status = check_vector(payloads[k], vector, message);
+        if (status != LEARNAE_OK) {
+            return status;
+        }
+        if (payloads[k]->n_elements != n_elements) {
+            return learnae_internal_fail(
+                LEARNAE_ERR_ARGUMENT, message, "payload %zu has %llu elements, dst has %llu", k,
+                (unsigned long long)payloads[k]->n_elements, (unsigned long long)n_elements);
+        }
+    }
+    if (dst == NULL && n_elements > 0) {
+        return fail_null("dst", message);
+    }
+    const learnae_payload *const no_payload = NULL; /* NULL + 0 is undefined */
+    const float no_weight = 0.0f;
+    add_all(dst, own_weight, n_payloads == 0 ? &no_payload : payloads,
+            n_payloads == 0 ? &no_weight : weights, n_payloads, vector, (size_t)n_elements);
+    return LEARNAE_OK;
+}
+
+static learnae_status fail_nonfinite(const float *value, size_t start, uint32_t vector,
+                                     learnae_message *message) {
+    size_t i = 0;
+    while (value[i] - value[i] == 0.0f) {
+        i++;
+    }
+    return learnae_internal_fail(
+        LEARNAE_ERR_NONFINITE, message, "the payload has %s at element %zu of vector %u",
+        value[i] != value[i] ? "NaN" : "an infinity", start + i, (unsigned)vector);
+}
+
+/* The lanes in order. NaN only where the reference has one; its bits then depend on the
+ * compiler's operand order, so they are set. */
+static double sum_lanes(const double lanes[8]) {
+    double sum = lanes[0];
+    for (int i = 1; i < 8; i++) {
+        sum += lanes[i];
+    }
+    if (sum != sum) {
+        const uint64_t canonical = 0x7ff8000000000000u;
+        memcpy(&sum, &canonical, sizeof sum);
+    }
+    return sum;
+}
+
+learnae_status learnae_payload_distance(const learnae_payload *payload, uint32_t vector,
+                                        const float *reference, double *distance2, double *norm2,
+                                        learnae_message *message) {
+    const learnae_status status = check_vector(payload, vector, message);
+    if (status != LEARNAE_OK) {
+        return status;
+    }
+    if (distance2 == NULL || norm2 == NULL) {
+        return fail_null("distance2 or norm2", message);
+    }
+    const struct kernel_table *kernels = learnae_internal_kernels();
+    const size_t n = (size_t)payload->n_elements;
+    double distance_lanes[8] = {0}, norm_lanes[8] = {0};
+    float value[DECODED_LENGTH];
+    for (size_t start = 0, length; start < n; start += length) {
+        const struct source source = learnae_internal_source(payload, vector, start, &length);
+        length = length < DECODED_LENGTH ? length : DECODED_LENGTH;
+        kernels->decode[payload->codec](value, &source, length);
+        const float *at = reference == NULL ? NULL : reference + start;
+        if (kernels->distance(distance_lanes, norm_lanes, value, at, length) >= NONFINITE_BITS) {
+            return fail_nonfinite(value, start, vector, message);
+        }
+    }
+    *distance2 = sum_lanes(distance_lanes);
+    *norm2 = sum_lanes(norm_lanes);
+    return LEARNAE_OK;
+}
