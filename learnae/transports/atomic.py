@@ -28,7 +28,7 @@ _CURES = {
     errno.EEXIST: "remove the file that is in the way, or use another folder",
     errno.ELOOP: "replace the symbolic link by a real folder or file",
 }
-_PERMISSION = "give this user permission to write there (chmod u+rwx), or use another folder"
+_PERMISSION = "give this user access to it (chmod u+rwX), or use another folder"
 
 
 def explain(error: OSError, doing: str, path: str) -> str:
@@ -49,6 +49,7 @@ def replace_file(
     mode: int = 0o644,
     durable: bool = False,
     mtime_ns: int | None = None,
+    keep: str | None = None,
 ) -> None:
     """Write `path` so that whoever opens it finds either the old content or all of the new.
 
@@ -65,6 +66,8 @@ def replace_file(
     mtime_ns
         Modification time to set, in nanoseconds since 1970; the file system's own clock may
         be as coarse as 4 ms.
+    keep
+        Where the old content goes instead of vanishing. For a moment `path` is then missing.
 
     Raises
     ------
@@ -74,15 +77,13 @@ def replace_file(
     for attempt in (1, 2):
         partial = _partial_path(partial_folder)
         try:
-            _write(partial, path, chunks, mode, durable, mtime_ns)
-        except FileNotFoundError:
-            # Somebody's sweep came between our creating the file and our locking it.
-            if attempt == 2 or not os.path.isdir(partial_folder):
-                raise
-        except BaseException:
+            _write(partial, (path, keep), chunks, (mode, durable, mtime_ns))
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
-            raise
+            # Once may be a sweep that came between our creating the file and locking it.
+            if attempt == 2 or not isinstance(error, FileNotFoundError):
+                raise
         else:
             break
     if durable:
@@ -109,7 +110,7 @@ def sweep(folder: str) -> None:
     for name in names:
         path = os.path.join(folder, name)
         with contextlib.suppress(OSError):
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(path)
@@ -123,12 +124,11 @@ def _partial_path(folder: str) -> str:
 
 def _write(
     partial: str,
-    path: str,
+    paths: tuple[str, str | None],
     chunks: Sequence[Buffer],
-    mode: int,
-    durable: bool,
-    mtime_ns: int | None,
+    options: tuple[int, bool, int | None],
 ) -> None:
+    (path, keep), (mode, durable, mtime_ns) = paths, options
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(partial, flags, mode)
     try:
@@ -144,6 +144,9 @@ def _write(
             os.utime(fd, ns=(mtime_ns, mtime_ns))
         if durable:
             os.fsync(fd)
+        if keep is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, keep)
         os.replace(partial, path)
     finally:
         os.close(fd)
