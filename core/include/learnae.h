@@ -60,8 +60,8 @@ const char *learnae_status_name(learnae_status status);
 /* ---- Instruction sets ---------------------------------------------------------------
  *
  * The library holds one table of kernels per instruction set that the compiler could
- * build. The first call that needs a kernel picks the best one that this CPU and its
- * operating system support; before that, "portable" is in force.
+ * build. The first call that needs one, learnae_isa() included, picks the best that this CPU
+ * and its operating system support.
  */
 
 /* How many instruction sets this binary holds that this CPU can run; at least 1. */
@@ -200,7 +200,8 @@ learnae_status learnae_payload_average(float *dst, float own_weight,
  * *norm2 = sum value^2, each kept in eight interleaved lanes (element i in lane i mod 8,
  * lanes added in order at the end), so that they have the same bits everywhere.
  * LEARNAE_ERR_NONFINITE where a value of the payload is NaN or infinite: a peer's gate.
- * reference may be NULL: it counts as zeros. */
+ * reference may be NULL: it counts as zeros. A NaN in it makes *distance2 the NaN with bits
+ * 0x7ff8000000000000. */
 learnae_status learnae_payload_distance(const learnae_payload *payload, uint32_t vector,
                                         const float *reference, double *distance2, double *norm2,
                                         learnae_message *message);

@@ -32,15 +32,16 @@ LEARNAE_INLINE float scalar_from_bf16(const uint8_t *at) {
 }
 
 /* Shifting the fields into place and multiplying by 2^112 corrects the exponent's bias, and
- * gives subnormals and zeros their value, all without rounding. Exponent 31 comes out as 2^16
- * and more: those are infinity and NaN. */
+ * gives subnormals and zeros their value, all without rounding. Exponent 31 is infinity and NaN:
+ * it only has to be filled up. No branch, which compilers would not vectorise. */
 LEARNAE_INLINE float scalar_from_f16(const uint8_t *at) {
     uint16_t half;
     memcpy(&half, at, sizeof half);
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     const uint32_t fields = (uint32_t)(half & 0x7fffu) << 13;
-    const uint32_t finite = scalar_bits(scalar_from_bits(fields) * 0x1p112f);
-    return scalar_from_bits(sign | (fields >= 0x0f800000u ? fields | 0x7f800000u : finite));
+    const uint32_t scaled = scalar_bits(scalar_from_bits(fields) * 0x1p112f);
+    const uint32_t special = 0u - (uint32_t)(fields >= 0x0f800000u);
+    return scalar_from_bits(sign | scaled | (special & 0x7f800000u));
 }
 
 LEARNAE_INLINE float scalar_from_i8(const uint8_t *at) {
