@@ -242,8 +242,8 @@ def _check_floats(
         found = f"{getattr(array, 'dtype', type(array).__name__)}, shape {np.shape(array)}"
         raise ValueError(f"{name} must be a one-dimensional float32 array, not {found}")
     flags = array.flags
-    if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
-        raise ValueError(f"{name} must be contiguous, aligned and in native byte order")
+    if not (flags.c_contiguous and flags.aligned):
+        raise ValueError(f"{name} must be contiguous and aligned")
     if writable and not flags.writeable:
         raise ValueError(f"{name} is read-only and would be written to")
     if n_elements is not None and array.size != n_elements:

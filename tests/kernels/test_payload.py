@@ -1,0 +1,213 @@
+"""The payload against the oracle: bytes written, values read, sums added, on every row."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from types import ModuleType
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+from kernels import reference
+from kernels.reference import bits, canonical, floats
+
+from learnae.errors import PayloadError
+
+__all__: list[str] = []
+
+DIGEST = bytes(range(32))
+CODECS = st.sampled_from(list(reference.CODECS))
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = st.one_of(st.integers(1, 600), st.sampled_from([16383, 16384, 16385, 33000]))
+BLOCK_LENGTHS = st.sampled_from([256, 512, 1024, 16384, 1048576])
+WEIGHTS = st.floats(-4, 4, width=32) | st.sampled_from([0.0, 1.0, float("inf")])
+
+
+def blocks_of(codec: str, vector: np.ndarray, block_length: int) -> np.ndarray:
+    """Encode and decode by the oracle."""
+    return np.concatenate(
+        [
+            reference.decode_block(codec, reference.encode_block(codec, part), part.size)
+            for part in np.split(vector, range(block_length, vector.size, block_length))
+        ]
+    )
+
+
+def accumulated(codec: str, acc: np.ndarray, x: np.ndarray, weight: float) -> np.ndarray:
+    """Return ``acc + weight * x``; i8 rounds ``weight * scale`` first, once a group."""
+    with np.errstate(all="ignore"):
+        if codec != "i8":
+            return canonical(acc + np.float32(weight) * x)
+        data = reference.encode_block(codec, x)
+        n_groups = -(-x.size // 256)
+        scales = np.frombuffer(data, np.float32, n_groups) * np.float32(weight)
+        codes = np.frombuffer(data, np.int8, x.size, 4 * n_groups).astype(np.float32)
+        return canonical(acc + np.repeat(scales, 256)[: x.size] * codes)
+
+
+def drawn(codec: str, seed: int, n: int, n_vectors: int = 1) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [floats(rng, n, finite=codec == "i8") for _ in range(n_vectors)]
+
+
+@given(CODECS, SEEDS, SIZES, st.integers(1, 4))
+def test_writes_the_specified_bytes(
+    k: ModuleType, codec: str, seed: int, n: int, n_vectors: int
+) -> None:
+    vectors = drawn(codec, seed, n, n_vectors)
+    expected = reference.payload(codec, DIGEST, vectors)
+    assert k.payload_write(codec, DIGEST, vectors) == expected
+    assert k.payload_nbytes(codec, n_vectors, n) == len(expected)
+
+
+@given(CODECS, SEEDS, SIZES, BLOCK_LENGTHS, st.integers(0, 70))
+def test_reads_what_the_oracle_wrote_at_any_address(
+    k: ModuleType, codec: str, seed: int, n: int, block_length: int, offset: int
+) -> None:
+    vectors = drawn(codec, seed, n, 2)
+    data = reference.payload(codec, DIGEST, vectors, block_length)
+    view = k.payload_open(memoryview(bytes(offset) + data)[offset:], n)
+    k.payload_verify(view)
+    n_blocks = 2 * -(-n // block_length)
+    assert (view.codec, view.n_vectors, view.n_elements) == (codec, 2, n)
+    assert (view.block_length, view.n_blocks, view.nbytes) == (block_length, n_blocks, len(data))
+    assert view.schema_digest == DIGEST
+    for v, vector in enumerate(vectors):
+        expected = blocks_of(codec, vector, block_length)
+        assert np.array_equal(bits(k.payload_decode(view, v)), bits(expected))
+
+
+@given(CODECS, SEEDS, SIZES, BLOCK_LENGTHS, WEIGHTS, st.integers(0, 9))
+def test_accumulates_with_the_specified_rounding(
+    k: ModuleType, codec: str, seed: int, n: int, block_length: int, weight: float, offset: int
+) -> None:
+    (x,) = drawn(codec, seed, n)
+    acc = floats(np.random.default_rng(seed + 1), n + offset)[offset:]
+    decoded = x if codec == "i8" else blocks_of(codec, x, block_length)
+    expected = accumulated(codec, acc, decoded, weight)
+    view = k.payload_open(reference.payload(codec, DIGEST, [x], block_length), n)
+    k.payload_accumulate(view, 0, weight, acc)
+    assert np.array_equal(bits(acc), bits(expected))
+
+
+@given(SEEDS, SIZES, st.lists(st.tuples(CODECS, BLOCK_LENGTHS, WEIGHTS), max_size=9), WEIGHTS)
+def test_averages_many_payloads_in_one_pass(
+    k: ModuleType, seed: int, n: int, listed: list[tuple[str, int, float]], own_weight: float
+) -> None:
+    dst = floats(np.random.default_rng(seed), n)
+    with np.errstate(all="ignore"):
+        expected = canonical(np.float32(own_weight) * dst)
+    views = []
+    for i, (codec, block_length, weight) in enumerate(listed):
+        (x,) = drawn(codec, seed + i, n)
+        views.append(k.payload_open(reference.payload(codec, DIGEST, [x], block_length), n))
+        decoded = x if codec == "i8" else blocks_of(codec, x, block_length)
+        expected = accumulated(codec, expected, decoded, weight)
+    k.payload_average(dst, own_weight, views, [weight for *_, weight in listed], 0)
+    assert np.array_equal(bits(dst), bits(expected))
+
+
+@given(CODECS, SEEDS, SIZES, BLOCK_LENGTHS, st.booleans())
+def test_distance_adds_in_eight_lanes(
+    k: ModuleType, codec: str, seed: int, n: int, block_length: int, against_zeros: bool
+) -> None:
+    (x,) = drawn("i8", seed, n)  # finite
+    reference_vector = floats(np.random.default_rng(seed + 1), n, finite=True)
+    view = k.payload_open(reference.payload(codec, DIGEST, [x], block_length), n)
+    value = blocks_of(codec, x, block_length).astype(np.float64)
+    given_reference = None if against_zeros else reference_vector
+    if not np.isfinite(value).all():  # rounded up to infinity
+        with pytest.raises(PayloadError, match="infinity at element"):
+            k.payload_distance(view, 0, given_reference)
+        return
+    far = value - (0.0 if against_zeros else reference_vector.astype(np.float64))
+    expected = []
+    for terms in (far * far, value * value):
+        lanes = [0.0] * 8
+        for i, term in enumerate(terms.tolist()):
+            lanes[i % 8] += term
+        total = lanes[0]
+        for lane in lanes[1:]:
+            total += lane
+        expected.append(total)
+    assert k.payload_distance(view, 0, given_reference) == tuple(expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("codec", ["f32", "bf16", "f16"])
+@pytest.mark.parametrize("where", [0, 17, 16383, 16384, 19999])
+def test_distance_is_the_gate_for_nonfinite(
+    k: ModuleType, codec: str, bad: float, where: int
+) -> None:
+    x = np.ones((2, 20000), np.float32)
+    x[1, where] = bad
+    view = k.payload_open(k.payload_write(codec, DIGEST, list(x)), 20000)
+    assert k.payload_distance(view, 0, None) == (20000.0, 20000.0)
+    with pytest.raises(PayloadError, match=f"at element {where} of vector 1"):
+        k.payload_distance(view, 1, None)
+
+
+def test_distance_to_a_reference_with_nan_is_nan(k: ModuleType) -> None:
+    view = k.payload_open(k.payload_write("f32", DIGEST, [np.ones(9, np.float32)]), 9)
+    far, norm = k.payload_distance(view, 0, np.full(9, np.nan, np.float32))
+    assert np.isnan(far) and norm == 9.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [0, 255, 300, 16384, 19999])
+def test_i8_cannot_write_nonfinite_and_says_where(k: ModuleType, bad: float, where: int) -> None:
+    x = np.ones((2, 20000), np.float32)
+    x[1, where] = bad
+    with pytest.raises(ValueError, match=rf"element {where}\b") as error:
+        k.payload_write("i8", DIGEST, list(x))
+    assert "vector 1" in str(error.value)
+    assert ("NaN" if np.isnan(bad) else "infinity") in str(error.value)
+
+
+def test_a_view_borrows_a_memory_map(k: ModuleType, tmp_path: Path) -> None:
+    x = np.arange(1000, dtype=np.float32)
+    path = tmp_path / "payload"
+    path.write_bytes(k.payload_write("f32", DIGEST, [x]))
+    with path.open("rb") as file:
+        view = k.payload_open(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), 1000)
+    k.payload_verify(view)
+    assert np.array_equal(k.payload_decode(view, 0), x)
+
+
+def test_decode_into_a_given_array(k: ModuleType) -> None:
+    x = np.arange(5, dtype=np.float32)
+    view = k.payload_open(k.payload_write("f32", DIGEST, [x]), 5)
+    out = np.empty(5, np.float32)
+    assert k.payload_decode(view, 0, out) is out
+    assert np.array_equal(out, x)
+
+
+def test_mistakes_of_the_caller_are_value_errors(k: ModuleType) -> None:
+    x = np.ones(5, np.float32)
+    view = k.payload_open(k.payload_write("f32", DIGEST, [x]), 5)
+    mistakes = [
+        (lambda: k.payload_decode(view, 1), "no vector 1"),
+        (lambda: k.payload_decode(view, 0, np.empty(4, np.float32)), "out has 4 elements"),
+        (lambda: k.payload_accumulate(view, 0, 1.0, np.empty(6, np.float32)), "acc has 6"),
+        (lambda: k.payload_average(x, 1.0, [view], [], 0), "1 weights expected"),
+        (lambda: k.payload_average(np.ones(4, np.float32), 1, [view], [1], 0), "dst has 4"),
+        (lambda: k.payload_distance(view, -1, None), "no vector -1"),
+        (lambda: k.payload_distance(view, 0, np.ones(4, np.float32)), "reference has 4"),
+        (lambda: k.payload_write("zip", DIGEST, [x]), "no codec 'zip': one of f32, bf16"),
+        (lambda: k.payload_write("f32", b"short", [x]), "32 bytes, not 5"),
+        (lambda: k.payload_write("f32", DIGEST, []), "1 to 4 vectors, not 0"),
+        (lambda: k.payload_write("f32", DIGEST, [x, x[:4].copy()]), r"vectors\[1\] has 4"),
+        (lambda: k.payload_write("f32", DIGEST, [x[:0]]), "at least one element"),
+        (lambda: k.payload_nbytes("f32", 5, 1), "1 to 4 vectors, not 5"),
+        (lambda: k.payload_nbytes("f32", 1, 0), "cannot hold 0 elements"),
+        (lambda: k.payload_nbytes("f32", 4, 2**55), "too many"),
+        (lambda: k.payload_nbytes("f32", 1, 2**64), "cannot hold"),
+        (lambda: k.payload_open(b"", 0), "max_elements"),
+        (lambda: k.payload_open(memoryview(bytes(400))[::2], 9), "contiguous"),
+        (lambda: k.crc32c(b"", -1), "crc must be"),
+    ]
+    for call, message in mistakes:
+        with pytest.raises(ValueError, match=message):
+            call()
