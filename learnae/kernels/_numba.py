@@ -304,9 +304,8 @@ def payload_verify(view: PayloadView) -> None:
         if block[geometry.content_nbytes(m) :].any():
             _refuse(f"padding of block {index} is not zero")
         if geometry.codec == _I8:
-            # Finite and not negative: as bits, below those of infinity; -0.0 is negative.
-            scales = raw.u32[at // 4 : at // 4 + _n_groups(m)]
-            if (scales >= 0x7F800000).any():
+            scales = raw.f32[at // 4 : at // 4 + _n_groups(m)]
+            if not (np.isfinite(scales) & (scales >= 0)).all():
                 _refuse(f"a scale of block {index} is negative or not finite")
 
 
