@@ -1,0 +1,99 @@
+"""What a peer knows of the others, within bounds: records, fetches, failures, models.
+
+Nothing here judges a message; `learnae.swarm.peer` does. Dictionaries are kept in the order of
+last change, so that the first entry is the one to give up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from learnae.swarm.announcement import Announcement, Kind
+from learnae.swarm.events import Fetch, Forgot
+from learnae.swarm.state import MAX_KNOWN, Known, Offer, Remembered
+
+__all__ = ["Memory"]
+
+_MAX_FAILURES = 4096
+_NEVER = float("inf")
+# Seconds until an unreachable payload is tried again, and how often: a peer that is merely
+# restarting is back within these, and one that is gone costs four attempts.
+_RETRY_S = (1.0, 4.0, 16.0)
+
+
+class Memory:
+    """The bounded memory of one peer; `remember` is how many models it may hold."""
+
+    def __init__(
+        self, remember: int, known: Iterable[Known] = (), remembered: Iterable[Remembered] = ()
+    ) -> None:
+        self.known = {record.peer_id: record for record in known}
+        self.remembered = {kept.peer_id: kept for kept in remembered}
+        self.in_flight: dict[str, Fetch] = {}
+        self._remember = remember
+        self._failures: dict[tuple[str, bytes], tuple[int, float]] = {}
+
+    def record(self, announcement: Announcement, cid: bytes, now: float) -> None:
+        """Replace what is known of a peer, and make room if there are too many."""
+        a = announcement
+        before = self.known.pop(a.peer_id, None)
+        offer = None if before is None else before.offer
+        if a.kind is Kind.WEIGHTS and a.payload is not None:
+            offer = Offer(a.payload, a.sequence, a.round, a.samples, a.addresses)
+        gone = a.kind is Kind.BYE
+        self.known[a.peer_id] = Known(a.peer_id, a.sequence, cid, now, gone, offer)
+        if len(self.known) > MAX_KNOWN:
+            for peer_id in self.known:
+                if peer_id not in self.remembered and peer_id not in self.in_flight:
+                    del self.known[peer_id]
+                    break
+
+    def candidates(self, own_round: int, max_staleness: int, now: float) -> dict[str, Offer]:
+        """Return, by peer id, the offers that may be fetched now."""
+        full = len(self.remembered) >= self._remember
+        floor = self._stalest(own_round)[1] if full else -1
+        found: dict[str, Offer] = {}
+        for peer_id, record in self.known.items():
+            offer = record.offer
+            if offer is None or peer_id in self.in_flight:
+                continue
+            kept = self.remembered.get(peer_id)
+            if kept is not None and kept.cid == offer.cid:
+                continue
+            if kept is None and min(offer.round, own_round) <= floor:
+                continue
+            if max_staleness and own_round - offer.round > max_staleness:
+                continue
+            if self._failures.get((peer_id, offer.cid), (0, now))[1] <= now:
+                found[peer_id] = offer
+        return found
+
+    def failed(self, fetch: Fetch, now: float, *, final: bool) -> None:
+        """Note a failure, and with it when the same payload may be tried again."""
+        key = fetch.peer_id, fetch.cid
+        times = self._failures.pop(key, (0, now))[0]
+        wait_s = _NEVER if final or times >= len(_RETRY_S) else _RETRY_S[times]
+        self._failures[key] = times + 1, now + wait_s
+        if len(self._failures) > _MAX_FAILURES:
+            del self._failures[next(iter(self._failures))]
+
+    def keep(self, fetch: Fetch, own_round: int) -> list[Forgot]:
+        """Remember an accepted payload; return what had to go for it."""
+        self._failures.pop((fetch.peer_id, fetch.cid), None)
+        forgot = self.forget(fetch.peer_id)
+        self.remembered[fetch.peer_id] = Remembered(
+            fetch.peer_id, fetch.cid, fetch.sequence, fetch.round, fetch.samples
+        )
+        while len(self.remembered) > self._remember:
+            forgot += self.forget(self._stalest(own_round)[0])
+        return forgot
+
+    def forget(self, peer_id: str) -> list[Forgot]:
+        """Let go of a peer's remembered payload, if there is one."""
+        kept = self.remembered.pop(peer_id, None)
+        return [] if kept is None else [Forgot(peer_id, kept.cid)]
+
+    def _stalest(self, own_round: int) -> tuple[str, int]:
+        # A round ahead of ours counts as ours; min() takes the first, accepted longest ago.
+        kept = min(self.remembered.values(), key=lambda kept: min(kept.round, own_round))
+        return kept.peer_id, min(kept.round, own_round)
