@@ -12,6 +12,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -82,15 +83,17 @@ def read_header(file: Path) -> tuple[str, ...]:
         return _read_header(file, stream)[1]
 
 
-def _open(file: Path) -> IO[str]:
-    raw = open(file, "rb")  # noqa: SIM115 (closed by the text stream that wraps it)
-    magic = raw.read(4)
-    raw.seek(0)
-    if magic[:2] == b"PK" or magic == b"\xd0\xcf\x11\xe0":
-        raw.close()
-        raise DataError(f"{file}: a spreadsheet or ZIP file, not CSV; save it as CSV first")
-    binary: Any = gzip.GzipFile(fileobj=raw) if magic[:2] == b"\x1f\x8b" else raw
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace")
+@contextmanager
+def _open(file: Path) -> Iterator[IO[str]]:
+    with ExitStack() as stack:
+        raw: Any = stack.enter_context(open(file, "rb"))
+        magic = raw.read(4)
+        raw.seek(0)
+        if magic[:2] == b"PK" or magic == b"\xd0\xcf\x11\xe0":
+            raise DataError(f"{file}: a spreadsheet or ZIP file, not CSV; save it as CSV first")
+        if magic[:2] == b"\x1f\x8b":
+            raw = stack.enter_context(gzip.GzipFile(fileobj=raw))
+        yield stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace"))
 
 
 def _read_header(file: Path, stream: IO[str]) -> tuple[str, tuple[str, ...], int]:

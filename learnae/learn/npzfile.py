@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,20 +44,24 @@ def read_npz(file: Path, choice: DataChoice, max_rows: int | None = None) -> Tab
 
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        if "pickle" in str(error).lower() and "allow_pickle=False" in str(error):
+    with open(file, "rb") as raw:
+        magic = raw.read(6)
+        raw.seek(0)
+        if magic == b"\x93NUMPY":
+            raise DataError(f"{file}: a single array, not an NPZ file; use numpy.savez")
+        try:
+            # The file is opened here, since np.load leaves it open when the archive is bad.
+            with np.load(raw, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except Exception as error:  # damage surfaces as a dozen types, from struct to memory
+            if "allow_pickle=False" in str(error) and "Object arrays" in str(error):
+                raise DataError(
+                    f"{file}: holds Python objects (dtype object); save numbers as float32 and "
+                    "labels as integers or text"
+                ) from error
             raise DataError(
-                f"{file}: holds Python objects (dtype object); save numbers as float32 and labels "
-                "as integers or text"
+                f"{file}: not an NPZ file, or damaged; write it with numpy.savez"
             ) from error
-        raise DataError(
-            f"{file}: not an NPZ file, or damaged; write it with numpy.savez"
-        ) from error
-    except AttributeError as error:  # a bare .npy file: np.load returns an array
-        raise DataError(f"{file}: a single array, not an NPZ file; use numpy.savez") from error
     if not arrays:
         raise DataError(f"{file}: the file is empty; it needs arrays x and y, or one a column")
     return arrays

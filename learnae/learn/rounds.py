@@ -247,7 +247,8 @@ class _Blame:
 def dump_state(state: PyTree) -> dict[str, NDArray[Any]]:
     """Return an optimiser state as named arrays, for a checkpoint."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    # Copies: the next round takes the state's memory.
+    return {jax.tree_util.keystr(path): np.array(leaf, copy=True) for path, leaf in leaves}
 
 
 def load_state(like: PyTree, arrays: Mapping[str, NDArray[Any]]) -> PyTree:
