@@ -266,7 +266,8 @@ def _dtype(name: str) -> np.dtype[Any]:
             raise CheckpointError(
                 "the checkpoint holds bfloat16 arrays: install ml_dtypes (learnae[train] has it)"
             ) from error
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
     return dtype
 

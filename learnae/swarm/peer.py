@@ -243,14 +243,15 @@ class Peer:
 
     # -- what is fetched ---------------------------------------------------------------
 
-    def wanted(self, now: float) -> list[Fetch]:
-        """Choose what to fetch next: at most `fan_in` less what is under way.
+    def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
+        """Choose what to fetch next: at most `fan_in` less what is under way, and `limit`.
 
         Every fetch returned counts as under way until `fetched` is called for it.
         """
         memory, gossip = self._memory, self.charter.gossip
         candidates = memory.candidates(self._round, gossip.max_staleness, now)
         room = gossip.fan_in - len(memory.in_flight)
+        room = room if limit is None else min(room, limit)
         fetches = []
         for peer_id in choose(self.peer_id, self._round, candidates, room):
             o = candidates[peer_id]

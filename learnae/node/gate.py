@@ -1,0 +1,63 @@
+"""What a fetched payload must be before it may be merged."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae import kernels
+from learnae.errors import PayloadError
+from learnae.payload import Schema
+
+__all__ = ["gate", "open_payload"]
+
+
+def open_payload(buffer: memoryview, schema: Schema) -> kernels.PayloadView:
+    """Return a payload of the swarm's model, every block checked.
+
+    Raises
+    ------
+    PayloadError
+        If the bytes are no payload, are damaged, or belong to another model.
+    """
+    view = kernels.payload_open(buffer, schema.n_elements)
+    if view.schema_digest != schema.digest or view.n_elements != schema.n_elements:
+        raise PayloadError("payload is of another model: its schema differs from ours")
+    if view.n_vectors > 2:
+        raise PayloadError(f"payload has {view.n_vectors} vectors, at most 2 are known")
+    kernels.payload_verify(view)
+    return view
+
+
+def gate(
+    buffer: memoryview, schema: Schema, params: NDArray[np.float32], max_distance: float
+) -> kernels.PayloadView:
+    """Check that a payload may be merged: whole, of our schema, finite, not absurdly far.
+
+    There is no gate on one's own loss: on skewed data the swarm's good model looks bad on one's
+    own share, and such a gate would cut off the peers that need the others most.
+
+    Parameters
+    ----------
+    params
+        Own params, float32, shape (schema.n_elements,).
+    max_distance
+        Largest allowed Euclidean distance from `params`, as a multiple of their norm.
+
+    Raises
+    ------
+    PayloadError
+        With the first rule that it breaks.
+    """
+    view = open_payload(buffer, schema)
+    distance2, _ = kernels.payload_distance(view, 0, params)
+    if view.n_vectors > 1:
+        kernels.payload_distance(view, 1, None)
+    limit = max_distance * max(math.sqrt(float(np.dot(params, params))), 1e-6)
+    if distance2 > limit * limit:
+        raise PayloadError(
+            f"params are {math.sqrt(distance2):.3g} away from ours, more than {limit:.3g} allowed"
+        )
+    return view

@@ -1,0 +1,245 @@
+"""`learnae.join`: three lines around anybody's own training loop."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.errors import CharterError
+from learnae.node.home import Home
+from learnae.node.node import Node, NodeSettings
+from learnae.node.status import Status
+from learnae.payload import PyTree, Schema, flatten, unflatten
+from learnae.swarm import Charter, parse_charter
+from learnae.transports import Transport, open_transport
+
+__all__ = ["JoinedPeer", "default_home", "default_transport", "join", "read_charter"]
+
+Float32 = NDArray[np.float32]
+
+
+def read_charter(path: str | os.PathLike[str]) -> Charter:
+    """Read a charter file.
+
+    Raises
+    ------
+    CharterError
+        If the file cannot be read or is not a valid charter.
+    """
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise CharterError(
+            f"{os.fspath(path)}: {error.strerror}; give the path of the swarm's charter "
+            "(learnae create makes one)"
+        ) from None
+    return parse_charter(text)
+
+
+def default_home(charter: Charter) -> Path:
+    """Return the folder of this user's peer in this swarm."""
+    return _swarm_folder(charter) / "peer"
+
+
+def default_transport(charter: Charter) -> str:
+    """Return the transport that all of this user's peers in this swarm share."""
+    return f"directory:{_swarm_folder(charter) / 'shared'}"
+
+
+def _swarm_folder(charter: Charter) -> Path:
+    import platformdirs
+
+    return platformdirs.user_data_path("learnae") / charter.swarm_id.hex()[:16]
+
+
+def join(
+    charter: str | os.PathLike[str] | Charter,
+    params: PyTree,
+    *,
+    home: str | os.PathLike[str] | None = None,
+    transport: str | Transport | None = None,
+    settings: NodeSettings | None = None,
+) -> JoinedPeer:
+    r"""Join a swarm with params of one's own; use the result as a context manager.
+
+    Parameters
+    ----------
+    charter
+        The swarm's charter, or the path of its file.
+    params
+        A pytree of JAX, NumPy or torch (CPU) arrays. Its floating-point leaves are shared;
+        all peers need the same ones. If the swarm is under way its model replaces these
+        values: go on from `JoinedPeer.params`.
+    home
+        Folder for the key and the checkpoints; one per peer. Default: one per swarm in the
+        user's data folder.
+    transport
+        ``"directory:PATH"`` or a transport object. Default: a folder in the user's data folder,
+        which joins all peers of this user on this machine.
+
+    Raises
+    ------
+    UsageError
+        One of its kinds, with a line that says what is wrong and what to do.
+
+    Examples
+    --------
+    >>> import learnae, numpy as np, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> charter = learnae.parse_charter('[swarm]\nname = "demo"\n[training]\nsteps = 2')
+    >>> with learnae.join(charter, {"w": np.ones(3, np.float32)}, home=folder + "/me",
+    ...                   transport="directory:" + folder + "/shared") as peer:
+    ...     params = peer.params
+    ...     for _ in range(4):
+    ...         params = {"w": params["w"] * 0.5}
+    ...         params = peer.exchange(params, samples=8)
+    >>> peer.round
+    2
+    """
+    if not isinstance(charter, Charter):
+        charter = read_charter(charter)
+    schema = Schema.of(params)
+    folder = Path(home) if home is not None else default_home(charter)
+    where = default_transport(charter) if transport is None else transport
+    opened = Home.open(folder, swarm_id=charter.swarm_id)
+    try:
+        if isinstance(where, str):
+            where = open_transport(where, opened.identity.peer_id)
+        node = Node(charter, schema, opened, where, flatten(schema, params), settings)
+    except BaseException:
+        opened.close()
+        raise
+    return JoinedPeer(node, params)
+
+
+class JoinedPeer:
+    """A peer inside somebody's own training loop. Made by `join`.
+
+    Attributes
+    ----------
+    params
+        What to start training from: the swarm's model when it is under way, one's own last
+        checkpoint after a restart, otherwise what was given to `join`.
+    """
+
+    def __init__(self, node: Node, params: PyTree) -> None:
+        self._node = node
+        self._training = node.charter.training
+        self._n_steps = self._n_samples = 0
+        self._loss_sum = 0.0
+        self._n_losses = 0
+        try:
+            node.start()
+        except BaseException:
+            node.close()
+            raise
+        self.params: PyTree = unflatten(node.schema, node.params, params)
+        node.begin()
+        self._round_began = time.monotonic()
+
+    @property
+    def peer_id(self) -> str:
+        """The peer's id: its public key in base32."""
+        return self._node.home.identity.peer_id
+
+    @property
+    def round(self) -> int:
+        """Rounds finished so far."""
+        return self._node.round
+
+    def status(self) -> Status:
+        """Return counts of what was sent, received and merged so far."""
+        return self._node.refresh_status()
+
+    @overload
+    def exchange(self, params: PyTree, *, samples: int, loss: float | None = None) -> PyTree: ...
+
+    @overload
+    def exchange(
+        self, params: PyTree, *, samples: int, loss: float | None = None, state: PyTree
+    ) -> tuple[PyTree, PyTree]: ...
+
+    def exchange(
+        self, params: PyTree, *, samples: int, loss: float | None = None, state: Any = None
+    ) -> Any:
+        """Call after every training step; publishes and merges when a round is over.
+
+        A round is over after the charter's `steps` calls and not before its `min_seconds`.
+        Until then `params` come back as they are, at the cost of a clock reading. Never waits
+        for the network.
+
+        Parameters
+        ----------
+        params
+            The params after the step, of the same structure as given to `join`.
+        samples
+            Examples that the step used.
+        loss
+            The step's loss, if it is at hand as a Python float; only reported.
+        state
+            The optimiser's state, where its chain holds `learnae.learn.drift_correction`:
+            the round's mean gradient is taken from it and the next shift put into it.
+
+        Returns
+        -------
+        params, or (params, state) where a state was given
+            Same structure, kinds of array and dtypes as what came in.
+
+        Raises
+        ------
+        SchemaError
+            If the params' shared leaves are not those given to `join`.
+        ModelError
+            If they hold NaN or infinity.
+        """
+        self._n_steps += 1
+        self._n_samples += samples
+        if loss is not None:
+            self._loss_sum += loss
+            self._n_losses += 1
+        now = time.monotonic()
+        seconds = now - self._round_began
+        if self._n_steps >= self._training.steps and seconds >= self._training.min_seconds:
+            params, state = self._finish_round(params, state, seconds)
+        return params if state is None else (params, state)
+
+    def _finish_round(self, params: PyTree, state: Any, seconds: float) -> tuple[PyTree, Any]:
+        node = self._node
+        node.schema.require(params)
+        flatten(node.schema, params, out=node.params)
+        gradient = None
+        if state is not None:
+            from learnae.learn import drift
+
+            gradient = flatten(node.schema, drift.read_gradient(state))
+        loss = self._loss_sum / self._n_losses if self._n_losses else None
+        node.finish_round(gradient, self._n_samples, loss, seconds)
+        if state is not None:
+            shift = node.shift if node.shift is not None else np.zeros_like(node.params)
+            state = drift.with_shift(state, unflatten(node.schema, shift, params))
+        self._n_steps = self._n_samples = self._n_losses = 0
+        self._loss_sum = 0.0
+        self._round_began = time.monotonic()
+        self.params = unflatten(node.schema, node.params, params)
+        return self.params, state
+
+    def close(self) -> None:
+        """Publish what is pending, write a checkpoint, say farewell."""
+        self._node.close()
+
+    def __enter__(self) -> JoinedPeer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,426 @@
+"""The place where clock, threads, transport and training meet.
+
+A `Node` owns one I/O thread. Training stays on the caller's thread and meets the swarm in
+`Node.finish_round`, which encodes, hands the bytes over, and merges what has arrived by then;
+it never waits for the network. Two things may be slow, the disk and the network, and both are
+the I/O thread's.
+
+::
+
+    training thread                          I/O thread
+    ---------------                          ----------
+    steps ...                                publish the newest contribution
+    finish_round: encode -> hand over ---->  take announcements, pick, fetch, gate, remember
+                  merge <---- remembered     write checkpoint and status when due
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae import kernels
+from learnae.errors import LearnaeError, ModelError, TransportError
+from learnae.node.home import Checkpoint, Home
+from learnae.node.merging import Merged
+from learnae.node.newcomer import adopt, listen_at_start, require_possible_clock
+from learnae.node.session import Contribution, Session
+from learnae.node.status import Status
+from learnae.payload import Schema
+from learnae.swarm import Charter, Kind, Peer, PeerState
+from learnae.transports import Transport
+
+__all__ = ["Node", "NodeSettings"]
+
+Float32 = NDArray[np.float32]
+log = logging.getLogger("learnae.node")
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """How one node goes about its I/O.
+
+    Attributes
+    ----------
+    role
+        "trainer", or "relay" for a peer without data.
+    poll_s
+        How often to look for announcements, in seconds; None derives it from the charter's pace.
+    checkpoint_s
+        Seconds between checkpoints.
+    status_s
+        Seconds between writes of status.json.
+    patience_s
+        How long a newcomer waits to hear somebody before it starts from the genesis params.
+    adopt_s
+        How long a newcomer who heard somebody tries to fetch models to adopt.
+    """
+
+    role: str = "trainer"
+    poll_s: float | None = None
+    checkpoint_s: float = 2.0
+    status_s: float = 0.2
+    patience_s: float = 0.2
+    adopt_s: float = 30.0
+
+
+class Node:
+    """One peer with I/O and a clock.
+
+    Parameters
+    ----------
+    charter, schema
+        The swarm's, and the shared leaves of its model.
+    home
+        The peer's folder: key, head, checkpoint, status.
+    transport
+        Store and pubsub; closed with the node.
+    params
+        Genesis params as one vector, float32, shape (schema.n_elements,).
+
+    Raises
+    ------
+    ClockError
+        From `start`, when this machine's clock cannot be right.
+    """
+
+    def __init__(
+        self,
+        charter: Charter,
+        schema: Schema,
+        home: Home,
+        transport: Transport,
+        params: Float32,
+        settings: NodeSettings | None = None,
+    ) -> None:
+        self.charter = charter
+        self.schema = schema
+        self.home = home
+        self.settings = settings or NodeSettings()
+        self.params = np.ascontiguousarray(params, dtype=np.float32).copy()
+        self.gradient: Float32 | None = None
+        self.shift: Float32 | None = None
+        self.extra: Mapping[str, NDArray[np.generic]] = {}
+        self.status = Status(home.identity.peer_id, self.settings.role)
+        self._transport = transport
+        self._checkpoint = home.load_checkpoint()
+        peer = Peer(charter, home.identity, schema.digest, self._peer_state())
+        self.session = Session(charter, schema, peer, transport, home.save_head)
+        self._outgoing: Contribution | None = None
+        self._pending: Checkpoint | None = None
+        self._budget = charter.gossip.fan_in
+        self._idle = threading.Event()
+        self._wake = threading.Event()
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._rounds_log: list[str] = []
+        self._last_checkpoint = self._last_status = 0.0
+        self._cpu_start = 0.0
+        self._rounds_here = 0
+        self._samples = 0
+        self._started = False
+        self._thread = threading.Thread(target=self._run, name="learnae-io", daemon=True)
+
+    # -- life --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Resume from the last checkpoint or adopt the swarm's model, then begin I/O."""
+        require_possible_clock(time.time())
+        head = self.home.load_head()
+        if head is not None:
+            self.session.republish(head)
+        if self._checkpoint is not None:
+            self._resume(self._checkpoint)
+            listen_at_start(self.session)
+        elif adopt(self.session, self.params, self.settings.patience_s, self.settings.adopt_s):
+            self.status.adopted_round = self.session.adopt_round()
+            log.info("adopted the swarm's model of round %d", self.round)
+        self.session.sweep()
+        self._started = True
+        self._checkpoint = None
+        self._last_checkpoint = time.monotonic()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Say farewell, write the last checkpoint, release folder and transport.
+
+        A node that never started, or whose I/O failed, only releases.
+        """
+        self._closing = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        try:
+            if self._failure is None and self._started:
+                self._farewell()
+        finally:
+            self.session.close()
+            self._transport.close()
+            self.home.close()
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- rounds ------------------------------------------------------------------------
+
+    @property
+    def round(self) -> int:
+        """Rounds finished so far, those of adopted params included."""
+        return self.session.peer.round
+
+    def begin(self) -> None:
+        """Note that training begins now; CPU seconds are counted from here."""
+        self.status.state = "training"
+        self.status.training_since = time.time()
+        self._cpu_start = time.process_time()
+
+    def finish_round(
+        self,
+        gradient: Float32 | None,
+        samples: int,
+        loss: float | None,
+        seconds: float,
+        measure: Callable[[], float | None] | None = None,
+    ) -> Merged:
+        """Publish `params` as they are, then merge what the swarm has sent into them.
+
+        Never waits for the network. `params` (shape (n_elements,)) is changed in place; the
+        new drift correction is left in `shift`.
+
+        Parameters
+        ----------
+        gradient
+            Mean raw gradient of the round, shape (n_elements,), or None.
+        samples
+            Examples behind this contribution.
+        seconds
+            How long the round took, for the log.
+        measure
+            Called after merging; returns the accuracy of `params`, for the status.
+
+        Raises
+        ------
+        ModelError
+            If params or gradient are NaN or infinite: training has diverged.
+        LearnaeError
+            If the I/O thread failed, for instance because the disk is full.
+        """
+        self.check()
+        number = self.round + 1
+        self._require_finite(gradient, number)
+        if not self.charter.training.drift_correction:
+            gradient = None
+        payload = self.session.encode(self.params, gradient)
+        merged = self.session.merge(self.params, gradient, samples)
+        self.gradient, self.shift = gradient, merged.shift
+        self.session.advance(number)
+        self._outgoing = Contribution(payload, number, samples, loss)
+        self._budget = self.charter.gossip.fan_in
+        self._rounds_here += 1
+        self._samples = samples
+        if measure is not None:
+            self.status.accuracy = measure()
+        self._note_round(number, loss, merged, seconds)
+        if self.checkpoint_due:
+            self._last_checkpoint = time.monotonic()
+            self._pending = self._make_checkpoint()
+        self._wake.set()
+        return merged
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the next `finish_round` hands a checkpoint, with `extra`, to the I/O thread."""
+        return time.monotonic() - self._last_checkpoint >= self.settings.checkpoint_s
+
+    def serve(self, stop: threading.Event, linger_s: float | None) -> None:
+        """Keep listening, fetching and serving until `stop` is set or `linger_s` is over.
+
+        What arrives is merged once, at the end.
+        """
+        self.serve_from_now()
+        accepted = self.session.traffic.accepted
+        deadline = None if linger_s is None else time.monotonic() + linger_s
+        while not stop.is_set():
+            self.check()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            stop.wait(0.5 if left is None else min(0.5, left))
+        if self.session.traffic.accepted != accepted:
+            merged = self.session.merge(self.params, None, self._samples)
+            self.status.n_merged = merged.n_models
+
+    def serve_from_now(self) -> None:
+        """Fetch whatever is new, without the rounds that bound a trainer's fetches."""
+        self.status.state = "serving"
+        self._idle.set()
+
+    def republish_mean(self) -> None:
+        """Publish the mean of the remembered models with 0 samples: a relay's contribution."""
+        self.session.merge(self.params, None, 0, own=False)
+        self.session.adopt_round()
+        payload = self.session.encode(self.params, None)
+        self._outgoing = Contribution(payload, self.round, 0, None)
+        self._wake.set()
+
+    def refresh_status(self) -> Status:
+        """Bring the counts in `status` up to date and return it."""
+        traffic, status = self.session.traffic, self.status
+        status.round = self.round
+        status.n_peers = self.session.n_remembered
+        status.models_merged = traffic.models_merged
+        status.bytes_sent, status.bytes_received = traffic.bytes_sent, traffic.bytes_received
+        status.announcements_heard, status.rejected = traffic.heard, traffic.rejected
+        status.updated_at = time.time()
+        return status
+
+    def check(self) -> None:
+        """Raise what stopped the I/O thread, if anything did."""
+        if isinstance(self._failure, LearnaeError):
+            raise self._failure
+        if self._failure is not None:
+            raise RuntimeError("the I/O thread stopped; see the log") from self._failure
+
+    # -- the I/O thread ----------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                self._wake.wait(self._poll_s)
+                self._wake.clear()
+                self._turn()
+            self._turn()
+        except BaseException as error:
+            log.exception("the I/O thread stopped")
+            self._failure = error
+
+    def _turn(self) -> None:
+        now = time.time()
+        try:
+            contribution, self._outgoing = self._outgoing, None
+            if contribution is not None:
+                self.session.publish(contribution, now)
+            self.session.listen(now)
+            self._fetch_some(now)
+        except TransportError as error:
+            log.warning("%s", error)
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self.home.save_checkpoint(pending)
+        if time.monotonic() - self._last_status >= self.settings.status_s:
+            self.write_status()
+
+    def _fetch_some(self, now: float) -> None:
+        # A peer that is not training has no rounds to count fetches by: it takes what it can.
+        if self._idle.is_set():
+            self._budget = self.charter.gossip.fan_in
+        while self._budget > 0 and not self._closing and self._outgoing is None:
+            fetches = self.session.wanted(now, limit=1)
+            if not fetches:
+                return
+            self._budget -= 1
+            self.session.fetch(fetches[0], self.params, time.time())
+
+    @property
+    def _poll_s(self) -> float:
+        if self.settings.poll_s is not None:
+            return self.settings.poll_s
+        return min(0.25, max(0.02, self.charter.training.min_seconds / 2))
+
+    # -- starting ----------------------------------------------------------------------
+
+    def _peer_state(self) -> PeerState | None:
+        checkpoint = self._checkpoint
+        return None if checkpoint is None else PeerState.from_bytes(checkpoint.peer_state)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        view = kernels.payload_open(checkpoint.params, self.schema.n_elements)
+        kernels.payload_decode(view, 0, self.params)
+        self.extra = checkpoint.extra
+        self.gradient = _optional(checkpoint.extra, "learnae.gradient")
+        self.shift = _optional(checkpoint.extra, "learnae.shift")
+        self.session.recall()
+        self.status.resumed_round = self.round
+        log.info("resumed at round %d", self.round)
+
+    # -- writing down ------------------------------------------------------------------
+
+    def _make_checkpoint(self) -> Checkpoint:
+        extra = dict(self.extra)
+        if self.gradient is not None:
+            extra["learnae.gradient"] = self.gradient
+        if self.shift is not None:
+            extra["learnae.shift"] = self.shift
+        return Checkpoint(
+            swarm_id=self.charter.swarm_id,
+            round=self.round,
+            params=bytes(kernels.payload_write("f32", self.schema.digest, [self.params])),
+            peer_state=self.session.snapshot(),
+            extra=extra,
+            saved_at=time.time(),
+        )
+
+    def _note_round(self, number: int, loss: float | None, merged: Merged, seconds: float) -> None:
+        status = self.status
+        status.round, status.loss, status.n_merged = number, loss, merged.n_models
+        status.cpu_seconds = time.process_time() - self._cpu_start
+        status.cpu_seconds_per_round = status.cpu_seconds / self._rounds_here
+        line = {
+            "round": number,
+            "time": round(time.time(), 3),
+            "seconds": round(seconds, 6),
+            "loss": loss,
+            "accuracy": status.accuracy,
+            "n_merged": merged.n_models,
+            "bytes_sent": self.session.traffic.bytes_sent,
+            "bytes_received": self.session.traffic.bytes_received,
+        }
+        self._rounds_log.append(json.dumps(line))
+
+    def write_status(self) -> None:
+        """Write status.json and append the rounds since the last time."""
+        self._last_status = time.monotonic()
+        status = self.refresh_status()
+        lines, self._rounds_log = self._rounds_log, []
+        self.home.append_rounds(lines)
+        self.home.write_status(status.as_dict())
+
+    def _farewell(self) -> None:
+        self.home.save_checkpoint(self._make_checkpoint())
+        self.status.state = "stopped"
+        try:
+            self.session.say(Kind.BYE, time.time())
+        except TransportError as error:
+            log.warning("could not say farewell: %s", error)
+        self.write_status()
+
+    # -- failures ----------------------------------------------------------------------
+
+    def _require_finite(self, gradient: Float32 | None, number: int) -> None:
+        for name, vector in (("params", self.params), ("gradient", gradient)):
+            if vector is not None and not np.isfinite(np.dot(vector, vector)):
+                raise ModelError(
+                    f"training diverged: {name} of round {number} hold NaN or infinity, nothing "
+                    "was published; lower the learning rate or check the data"
+                )
+
+
+def _optional(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Float32 | None:
+    value = arrays.get(name)
+    return None if value is None else np.ascontiguousarray(value, dtype=np.float32)

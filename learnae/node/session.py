@@ -1,0 +1,327 @@
+"""A peer, a transport and the payload arithmetic, tied together without thread or clock.
+
+A `Session` does what one peer does between two rounds: publish, listen, fetch, gate, merge.
+Every method is told the time and returns when its work is done, so the same code runs under
+the threads of `learnae.node.node` and under a hand-moved clock in a test of a whole swarm.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae import kernels
+from learnae.errors import HostileBytes, TransportError
+from learnae.node.gate import gate, open_payload
+from learnae.node.merging import Merged, merge
+from learnae.payload import Schema
+from learnae.swarm import Charter, Kind, Peer
+from learnae.swarm.events import Adopted, ClockSuspect, Drop, Event, Fetch, Heard, Ignored, Publish
+from learnae.swarm.trust import short
+from learnae.transports import Transport
+
+__all__ = ["Contribution", "Session", "Traffic"]
+
+Float32 = NDArray[np.float32]
+log = logging.getLogger("learnae.node")
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one round gives to the swarm: an encoded model and what the others need to know.
+
+    Attributes
+    ----------
+    payload
+        The bytes to publish.
+    round
+        The round that made it.
+    samples
+        How many examples stand behind it: its weight in everybody's mean.
+    loss
+        Mean local loss of the round, or None.
+    """
+
+    payload: bytes | bytearray
+    round: int
+    samples: int
+    loss: float | None
+
+
+@dataclass
+class Traffic:
+    """Counts since this process started; bytes are those of payloads and announcements."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    heard: int = 0
+    ignored: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    models_merged: int = 0
+
+
+class Session:
+    """One peer's business with the swarm.
+
+    Parameters
+    ----------
+    charter, schema
+        The swarm's, and the shared leaves of its model.
+    peer
+        The protocol's state.
+    transport
+        A store and a pubsub.
+    save_head
+        Called with every signed announcement before it is published, so that a crash never
+        leads to two announcements with one sequence number.
+
+    Notes
+    -----
+    Methods may be called from two threads (I/O and training): one lock guards the peer and the
+    remembered payloads, and is never held during I/O or arithmetic.
+    """
+
+    def __init__(
+        self,
+        charter: Charter,
+        schema: Schema,
+        peer: Peer,
+        transport: Transport,
+        save_head: Callable[[bytes], None] = lambda head: None,
+    ) -> None:
+        self.charter = charter
+        self.schema = schema
+        self.peer = peer
+        self.transport = transport
+        self.traffic = Traffic()
+        self.clock_suspect: ClockSuspect | None = None
+        self._save_head = save_head
+        self._heard_weights = False
+        self._subscription = transport.subscribe(charter.topic)
+        self._held: dict[bytes, kernels.PayloadView] = {}
+        self._lock = threading.Lock()
+
+    # -- what we send ------------------------------------------------------------------
+
+    def encode(self, params: Float32, gradient: Float32 | None) -> bytearray:
+        """Encode params (and the round's mean gradient) with the charter's codec.
+
+        Raises
+        ------
+        ValueError
+            If a value is NaN or infinite and the codec cannot carry it.
+        """
+        vectors = [params] if gradient is None else [params, gradient]
+        return kernels.payload_write(self.charter.gossip.codec, self.schema.digest, vectors)
+
+    def publish(self, contribution: Contribution, now: float) -> None:
+        """Store the payload, then announce it.
+
+        Raises
+        ------
+        TransportError
+            If store or pubsub failed; the announcement is then retried by `republish`.
+        """
+        cid = self.transport.put(contribution.payload)
+        self.traffic.bytes_sent += len(contribution.payload)
+        self._announce(
+            cid, Kind.WEIGHTS, contribution.round, contribution.samples, contribution.loss, now
+        )
+
+    def say(self, kind: Kind, now: float) -> None:
+        """Announce something that needs no payload, such as a farewell."""
+        self._announce(None, kind, self.peer.round, 0, None, now)
+
+    def republish(self, head: bytes) -> None:
+        """Publish again what a crash may have kept from being published."""
+        with self._lock:
+            events = self.peer.restore_head(head)
+        self._carry_out(events)
+
+    def sweep(self) -> None:
+        """Drop own objects that no announcement of ours names: leftovers of a crash."""
+        with self._lock:
+            published = set(self.peer.published)
+        for cid in self.transport.owned():
+            if cid not in published:
+                self.transport.drop(cid)
+
+    def _announce(
+        self,
+        cid: bytes | None,
+        kind: Kind,
+        round_: int,
+        samples: int,
+        loss: float | None,
+        now: float,
+    ) -> None:
+        with self._lock:
+            events = self.peer.announce(
+                cid,
+                kind=kind,
+                round=round_,
+                samples=samples,
+                loss=loss,
+                addresses=self.transport.addresses(),
+                now=now,
+            )
+        self._carry_out(events)
+
+    def _carry_out(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case Publish(topic, data):
+                    self._save_head(data)
+                    self.transport.publish(topic, data)
+                    self.traffic.bytes_sent += len(data)
+                case Drop(cid):
+                    self.transport.drop(cid)
+                case Ignored(reason, _, detail):
+                    log.warning("the saved head is not used: %s %s", reason, detail)
+                case _:
+                    pass
+
+    # -- what we hear ------------------------------------------------------------------
+
+    def listen(self, now: float) -> list[Event]:
+        """Take in every announcement that has arrived."""
+        messages = self._subscription.take()
+        events: list[Event] = []
+        for data in messages:
+            self.traffic.bytes_received += len(data)
+            with self._lock:
+                events += self.peer.receive(data, now)
+        for event in events:
+            match event:
+                case Heard(announcement):
+                    self.traffic.heard += 1
+                    self._heard_weights |= announcement.kind == Kind.WEIGHTS
+                case Ignored(reason, peer_id, detail):
+                    self.traffic.ignored += 1
+                    log.debug("ignored %s: %s %s", _name(peer_id), reason, detail)
+                case Adopted(sequence, data):
+                    self._save_head(data)
+                    log.warning("our key has announced %d already; going on from there", sequence)
+                case ClockSuspect():
+                    self.clock_suspect = event
+                case _:
+                    pass
+        return events
+
+    def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
+        """Say which payloads to fetch next; each must be given to `fetch` afterwards."""
+        with self._lock:
+            return self.peer.wanted(now, limit)
+
+    def fetch(self, fetch: Fetch, params: Float32, now: float, deadline_s: float = 30.0) -> bool:
+        """Get one payload, gate it, and remember it if it passes.
+
+        Returns
+        -------
+        bool
+            True if it is remembered now. A failure of any kind costs its sender this turn and
+            is counted, never raised.
+        """
+        view: kernels.PayloadView | None = None
+        reason: str | None = None
+        reachable = True
+        try:
+            buffer = self.transport.get(fetch.cid, self.max_payload_nbytes, deadline_s)
+            self.traffic.bytes_received += len(buffer)
+            view = gate(buffer, self.schema, params, self.charter.gossip.max_distance)
+        except TransportError as error:
+            reachable, reason = False, str(error)
+        except HostileBytes as error:
+            reason = str(error)
+        with self._lock:
+            self.peer.fetched(
+                fetch, accepted=view is not None, reason=reason, reachable=reachable, now=now
+            )
+            if view is not None:
+                self._held[fetch.cid] = view
+                self._forget_unremembered()
+        if view is None:
+            self.traffic.rejected += 1
+            log.info("rejected %s's round %d: %s", short(fetch.peer_id), fetch.round, reason)
+            return False
+        self.traffic.accepted += 1
+        return True
+
+    def recall(self) -> None:
+        """Get the remembered payloads again after a restart, and forget what is gone."""
+        for contribution in self.peer.contributions():
+            try:
+                buffer = self.transport.get(contribution.cid, self.max_payload_nbytes, 10.0)
+                self._held[contribution.cid] = open_payload(buffer, self.schema)
+            except (TransportError, HostileBytes) as error:
+                log.info("forgot %s: %s", short(contribution.peer_id), error)
+                self.peer.forget(contribution.peer_id)
+
+    @property
+    def max_payload_nbytes(self) -> int:
+        """Largest payload that the charter's model can need, in bytes."""
+        return kernels.payload_nbytes("f32", 2, self.schema.n_elements) + 4096
+
+    @property
+    def heard_weights(self) -> bool:
+        """Whether anybody has announced a model so far."""
+        return self._heard_weights
+
+    @property
+    def n_remembered(self) -> int:
+        """Peers whose last accepted payload is remembered."""
+        with self._lock:
+            return self.peer.n_remembered
+
+    def advance(self, number: int) -> None:
+        """Note that one's own round `number` is finished."""
+        with self._lock:
+            self.peer.advance(number)
+
+    def adopt_round(self) -> int:
+        """Go on from the round of the remembered models (their median), and return it."""
+        with self._lock:
+            return self.peer.adopt_round()
+
+    def snapshot(self) -> bytes:
+        """Return the peer's state for a checkpoint."""
+        with self._lock:
+            return self.peer.snapshot().to_bytes()
+
+    def _forget_unremembered(self) -> None:
+        remembered = {c.cid for c in self.peer.contributions()}
+        for cid in [cid for cid in self._held if cid not in remembered]:
+            del self._held[cid]
+
+    def merge(
+        self, params: Float32, gradient: Float32 | None, samples: int, *, own: bool = True
+    ) -> Merged:
+        """Average own params with the last accepted payload of every remembered peer, in place.
+
+        Arguments and result as in `learnae.node.merging.merge`; the others' weights are their
+        samples times ``decay ** staleness``.
+        """
+        with self._lock:
+            others = [
+                (self._held[c.cid], c.weight)
+                for c in self.peer.contributions()
+                if c.cid in self._held
+            ]
+        rate = self.charter.gossip.mix_rate
+        merged = merge(params, gradient, samples if own else None, others, rate)
+        self.traffic.models_merged += merged.n_models - int(own)
+        return merged
+
+    def close(self) -> None:
+        """Stop listening. The transport belongs to the caller."""
+        self._subscription.close()
+
+
+def _name(peer_id: str | None) -> str:
+    return "?" if peer_id is None else short(peer_id)
