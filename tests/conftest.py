@@ -10,8 +10,6 @@ import hypothesis
 import pytest
 from require import require_all
 
-__all__: list[str] = []
-
 DEADLINE_S = 180.0
 _STDERR = pytest.StashKey[int]()
 

@@ -10,8 +10,6 @@ import pytest
 
 from learnae import kernels
 
-__all__: list[str] = []
-
 ROWS = [f"c-{isa}" for isa in importlib.import_module("learnae.kernels._c").isas()] + ["numba"]
 
 

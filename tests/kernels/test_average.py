@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from kernels.reference import average, bits, crc32c, floats, mix
 
-__all__: list[str] = []
-
 SIZES = st.one_of(st.integers(0, 80), st.integers(0, 3000), st.sampled_from([16383, 16384, 40001]))
 WEIGHTS = st.floats(-4, 4, width=32) | st.sampled_from(
     [0.0, 1.0, float("inf"), float("nan"), 1e300]

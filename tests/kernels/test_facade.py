@@ -12,8 +12,6 @@ from kernels.reference import CODECS as SPECIFIED
 from learnae import kernels
 from learnae.kernels import _c, _numba
 
-__all__: list[str] = []
-
 
 def run(code: str, backend: str | None = None) -> str:
     """Run code in a fresh interpreter and return what it prints."""

@@ -18,8 +18,6 @@ from kernels.reference import HEADER_NBYTES, bits, seal, with_table
 from learnae import kernels
 from learnae.errors import PayloadError
 
-__all__: list[str] = []
-
 DIGEST = bytes(32)
 CAP = 5000
 N_CASES = {"raw": 2000, "flipped": 6000, "header": 8000, "blocks": 8000}

@@ -15,8 +15,6 @@ from kernels.reference import bits, canonical, floats
 
 from learnae.errors import PayloadError
 
-__all__: list[str] = []
-
 DIGEST = bytes(range(32))
 CODECS = st.sampled_from(list(reference.CODECS))
 SEEDS = st.integers(0, 2**32 - 1)

@@ -19,8 +19,6 @@ from hypothesis import assume, given
 from learnae.errors import SchemaError
 from learnae.payload import LeafSpec, Schema, flatten, unflatten
 
-__all__: list[str] = []
-
 
 class Layer(NamedTuple):
     w: Any
