@@ -36,6 +36,7 @@ __all__ = [
 
 _VERSION = 1
 _DOMAIN = b"learnae/announcement/1\n"
+_SIGNATURE_HEAD = b"\x69signature\x58\x40"  # a text of 9 bytes, then 64 bytes
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,15 @@ _KEYS = frozenset(
 )
 
 
+def _with_signature(unsigned: bytes, signature: bytes) -> bytes:
+    """Return the canonical map with the signature added, without encoding it all again.
+
+    Of an announcement's keys "signature" comes last in canonical order, and a map of fewer than
+    24 keys has a header of one byte.
+    """
+    return bytes([unsigned[0] + 1]) + unsigned[1:] + _SIGNATURE_HEAD + signature
+
+
 def encode_announcement(announcement: Announcement, identity: Identity) -> bytes:
     """Sign an announcement and return its at most 1,000 bytes.
 
@@ -98,9 +108,8 @@ def encode_announcement(announcement: Announcement, identity: Identity) -> bytes
         raise ValueError(f"this announcement cannot be sent: {fault}")
     if announcement.peer_id != identity.peer_id:
         raise ValueError("this announcement cannot be sent: it is another peer's")
-    content = _content(announcement)
-    content["signature"] = identity.sign(_DOMAIN + dagcbor.encode(content))
-    data = dagcbor.encode(content)
+    unsigned = dagcbor.encode(_content(announcement))
+    data = _with_signature(unsigned, identity.sign(_DOMAIN + unsigned))
     assert len(data) <= MAX_ANNOUNCEMENT_NBYTES
     return data
 
@@ -157,11 +166,10 @@ def open_announcement(data: bytes) -> Opened:
     signature = content["signature"]
     if not isinstance(signature, bytes) or len(signature) != 64:
         raise AnnouncementError("not an announcement: signature must be 64 bytes")
-    again = _content(announcement)
-    message = _DOMAIN + dagcbor.encode(again)
-    if dagcbor.encode({**again, "signature": signature}) != data:
+    unsigned = dagcbor.encode(_content(announcement))
+    if _with_signature(unsigned, signature) != data:
         raise AnnouncementError("not an announcement: not in canonical form")
-    return Opened(announcement, message, signature, announcement_cid(data))
+    return Opened(announcement, _DOMAIN + unsigned, signature, announcement_cid(data))
 
 
 def decode_announcement(data: bytes) -> Announcement:

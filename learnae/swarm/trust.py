@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -61,11 +62,14 @@ class Identity:
         return f"Identity({self.peer_id})"
 
 
+# The same few peers come again and again, and base32 costs as much as all other checks.
+@lru_cache(maxsize=4096)
 def peer_id_of(public_key: bytes) -> str:
     """Return the peer id (52 characters) of a 32-byte public key."""
     return base64.b32encode(public_key).decode("ascii").rstrip("=").lower()
 
 
+@lru_cache(maxsize=4096)
 def public_key_of(peer_id: str) -> bytes:
     """Return the 32-byte public key that a peer id spells.
 
