@@ -1,0 +1,83 @@
+"""An engineer's way in: install the C library, find it with CMake or pkg-config, link, run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from require import need
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PROGRAM = """
+#include <learnae.h>
+#include <stdio.h>
+int main(void) {
+    float own[3] = {1, 2, 3}, other[3] = {3, 4, 5};
+    const float *models[] = {own, other};
+    const float weights[] = {0.5f, 0.5f};
+    learnae_message message;
+    if (learnae_average(own, models, weights, 2, 3, &message)) {
+        puts(message.text);
+        return 1;
+    }
+    printf("%s %g %g %g", learnae_version(), own[0], own[1], own[2]);
+}
+"""
+CMAKE = """
+cmake_minimum_required(VERSION 3.20)
+project(embedder C)
+find_package(learnae 0.1 REQUIRED)
+add_executable(program program.c)
+target_link_libraries(program PRIVATE learnae::core)
+"""
+
+
+def run(*command: object, cwd: Path, **env: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need(shutil.which("cmake"), "no cmake")
+    need(shutil.which("cc"), "no C compiler")
+    folder = tmp_path_factory.mktemp("embedding")
+    (folder / "program.c").write_text(PROGRAM)
+    (folder / "CMakeLists.txt").write_text(CMAKE)
+    run("cmake", "-S", ROOT, "-B", "core", "-DLEARNAE_BUILD_TESTS=OFF", cwd=folder)
+    run("cmake", "--build", "core", cwd=folder)
+    run("cmake", "--install", "core", "--prefix", folder / "prefix", cwd=folder)
+    return folder / "prefix"
+
+
+def version() -> str:
+    header = (ROOT / "core" / "include" / "learnae.h").read_text("utf-8")
+    return header.split('#define LEARNAE_VERSION "')[1].split('"')[0]
+
+
+def test_find_package(prefix: Path) -> None:
+    folder = prefix.parent
+    run("cmake", "-S", ".", "-B", "found", f"-DCMAKE_PREFIX_PATH={prefix}", cwd=folder)
+    run("cmake", "--build", "found", cwd=folder)
+    assert run("found/program", cwd=folder) == f"{version()} 2 3 4"
+
+
+def test_pkg_config(prefix: Path) -> None:
+    need(shutil.which("pkg-config"), "no pkg-config")
+    (file,) = prefix.rglob("learnae.pc")
+    path = {"PKG_CONFIG_PATH": str(file.parent)}
+    assert run("pkg-config", "--modversion", "learnae", cwd=prefix, **path).strip() == version()
+    flags = run("pkg-config", "--cflags", "--libs", "learnae", cwd=prefix, **path).split()
+    run("cc", "program.c", *flags, "-o", "linked", cwd=prefix.parent)
+    assert run("./linked", cwd=prefix.parent) == f"{version()} 2 3 4"
