@@ -1,0 +1,44 @@
+"""The golden files: every version must read them, and write those of its own block length."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels.reference import bits
+
+FOLDER = Path(__file__).resolve().parent.parent / "vectors"
+MANIFEST: list[dict[str, Any]] = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
+WRITTEN_LENGTH = 16384  # the writer's own block length; the reader takes others
+
+
+def test_there_are_files_of_every_codec() -> None:
+    names = {path.stem for path in FOLDER.glob("*.payload")}
+    assert {name.partition("-")[0] for name in names} == {"f32", "bf16", "f16", "i8"}
+    assert names == {entry["name"] for entry in MANIFEST}
+
+
+def test_the_committed_script_makes_these_files() -> None:
+    subprocess.run([sys.executable, str(FOLDER / "make.py"), "--check"], check=True)
+
+
+@pytest.mark.parametrize("entry", MANIFEST, ids=lambda entry: str(entry["name"]))
+def test_golden_payload(k: ModuleType, entry: dict[str, Any]) -> None:
+    data = (FOLDER / f"{entry['name']}.payload").read_bytes()
+    values = np.fromfile(FOLDER / f"{entry['name']}.f32", "<f4").reshape(entry["n_vectors"], -1)
+    view = k.payload_open(data, values.shape[1])
+    k.payload_verify(view)
+    assert (view.codec, view.n_vectors) == (entry["codec"], entry["n_vectors"])
+    assert (view.n_elements, view.block_length) == (values.shape[1], entry["block_length"])
+    for v, expected in enumerate(values):
+        assert np.array_equal(bits(k.payload_decode(view, v)), bits(expected))
+    if entry["block_length"] == WRITTEN_LENGTH:
+        source = np.fromfile(FOLDER / str(entry["source"]), "<f4")[: values.size]
+        vectors = list(source.reshape(values.shape))
+        assert k.payload_write(view.codec, view.schema_digest, vectors) == data
