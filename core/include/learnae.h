@@ -39,11 +39,11 @@ extern "C" {
 
 typedef enum learnae_status {
     LEARNAE_OK = 0,
-    LEARNAE_ERR_ARGUMENT = 1,  /* the caller passed something that no input can make right */
-    LEARNAE_ERR_SIZE = 2,      /* a buffer is too small, or a size is above the given cap */
-    LEARNAE_ERR_FORMAT = 3,    /* the bytes are not a version 1 payload, or contradict themselves */
-    LEARNAE_ERR_CHECKSUM = 4,  /* well-formed, but a checksum disagrees: damaged in transit */
-    LEARNAE_ERR_NONFINITE = 5  /* a NaN or infinity where the codec or the call cannot take one */
+    LEARNAE_ERR_ARGUMENT = 1, /* the caller passed something that no input can make right */
+    LEARNAE_ERR_SIZE = 2,     /* a buffer is too small, or a size is above the given cap */
+    LEARNAE_ERR_FORMAT = 3,   /* the bytes are not a version 1 payload, or contradict themselves */
+    LEARNAE_ERR_CHECKSUM = 4, /* well-formed, but a checksum disagrees: damaged in transit */
+    LEARNAE_ERR_NONFINITE = 5 /* a NaN or infinity where the codec or the call cannot take one */
 } learnae_status;
 
 /* One line of English about a failure, always terminated. */
@@ -132,8 +132,8 @@ const char *learnae_codec_name(uint32_t codec);
 #define LEARNAE_HEADER_NBYTES 128
 #define LEARNAE_ALIGNMENT 64
 #define LEARNAE_SCHEMA_NBYTES 32
-#define LEARNAE_BLOCK_LENGTH 16384        /* elements a block, as the writer cuts them */
-#define LEARNAE_BLOCK_LENGTH_MAX 1048576  /* as the reader takes them; a multiple of 256 */
+#define LEARNAE_BLOCK_LENGTH 16384       /* elements a block, as the writer cuts them */
+#define LEARNAE_BLOCK_LENGTH_MAX 1048576 /* as the reader takes them; a multiple of 256 */
 #define LEARNAE_N_VECTORS_MAX 4
 
 /* A payload that learnae_payload_open() accepted. It borrows `bytes`: keep them alive and
@@ -192,9 +192,9 @@ learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32
  * All payloads must have dst's n_elements, and the vector; their codecs and block lengths
  * may differ. n_payloads may be 0. The same payload may be listed twice. */
 learnae_status learnae_payload_average(float *dst, float own_weight,
-                                       const learnae_payload *const *payloads,
-                                       const float *weights, size_t n_payloads, uint32_t vector,
-                                       uint64_t n_elements, learnae_message *message);
+                                       const learnae_payload *const *payloads, const float *weights,
+                                       size_t n_payloads, uint32_t vector, uint64_t n_elements,
+                                       learnae_message *message);
 
 /* Two sums in float64 over all elements: *distance2 = sum (value - reference)^2 and
  * *norm2 = sum value^2, each kept in eight interleaved lanes (element i in lane i mod 8,
