@@ -26,6 +26,7 @@ _CURES = {
     errno.ENAMETOOLONG: "use a folder with a shorter path",
     errno.ENOTDIR: "remove the file that is in the way, or use another folder",
     errno.EEXIST: "remove the file that is in the way, or use another folder",
+    errno.EISDIR: "remove the folder that is in the way, or use another folder",
     errno.ELOOP: "replace the symbolic link by a real folder or file",
 }
 _PERMISSION = "give this user access to it (chmod u+rwX), or use another folder"

@@ -71,8 +71,9 @@ class Faults:
     duplicate
         Probability that a message is delivered twice, each copy with its own delay.
     reorder
-        Probability that a message is held back by one more delay, while later ones pass it.
-        Otherwise the messages of a link stay in order, whatever their delays.
+        Probability that a message is held back by one more delay, and comes after up to eight
+        later ones of the same moment. Otherwise the messages of a link stay in order,
+        whatever their delays.
     damage
         Probability that a ``get`` receives bytes with one bit flipped (and therefore fails).
     delay_s
@@ -167,7 +168,10 @@ class MemoryNetwork:
         """When the next message can be taken, perhaps already now; None if none is under way."""
         with self._lock:
             times = [
-                s._pending[0][0] for all in self._subscriptions.values() for s in all if s._pending
+                s._pending[0][0]
+                for listening in self._subscriptions.values()
+                for s in listening
+                if s._pending
             ]
             return min(times, default=None)
 
@@ -305,8 +309,8 @@ class MemoryTransport:
             if not self._closed:
                 self._closed = True
                 del self.network._open[self.name]
-                for all in self.network._subscriptions.values():
-                    all[:] = [s for s in all if s._endpoint is not self]
+                for listening in self.network._subscriptions.values():
+                    listening[:] = [s for s in listening if s._endpoint is not self]
 
     def _require_open(self) -> None:
         if self._closed:
@@ -343,8 +347,8 @@ class MemorySubscription:
         with self._endpoint.network._lock:
             self._closed = True
             self._pending.clear()
-            all = self._endpoint.network._subscriptions.get(self._topic, [])
-            all[:] = [s for s in all if s is not self]
+            listening = self._endpoint.network._subscriptions.get(self._topic, [])
+            listening[:] = [s for s in listening if s is not self]
 
     def _add(self, when: float, rank: float, data: bytes) -> None:
         self._n += 1  # decides between equals, so that bytes are never compared
