@@ -139,7 +139,10 @@ def scaled(
     for part in stats_rows:
         m = tabular.Moments.of(everything.x[part])
         choices.append(type("C", (), {"mean": tuple(m.mean), "std": tuple(m.std)}))
-    pick = lambda i: choices[min(i, len(choices) - 1)]
+
+    def pick(i: int):
+        return choices[min(i, len(choices) - 1)]
+
     own = [tabular.standardise(everything.take(r), pick(i))[0] for i, r in enumerate(rows)]
     tests = [tabular.standardise(everything.take(test), pick(i))[0] for i in range(len(rows))]
     central = tabular.standardise(everything.take(train), pick(0))[0]
@@ -167,11 +170,13 @@ def baselines(setting: Setting, seed: int) -> tuple[list[float], float]:
     if key not in _alone:
         model, fns = fns_of(plain)
         own, tests, central = scaled(plain, seed)
-        alone = lambda t, s: (
-            train_alone(
-                model, t, _Training(plain), seed, 5000, tests[0], fns=fns, batch_seed=[seed, s]
+
+        def alone(table: tabular.Table, salt: int) -> float:
+            training, seeds = _Training(plain), [seed, salt]
+            return train_alone(
+                model, table, training, seed, 5000, tests[0], fns=fns, batch_seed=seeds
             ).accuracy
-        )
+
         _alone[key] = ([alone(t, 100 + i) for i, t in enumerate(own)], alone(central, 99))
     return _alone[key]
 
@@ -242,7 +247,10 @@ def swarm(setting: Setting, seed: int) -> list[float]:
             before = averaged[i] if averaged[i] is not None else params[i]
             averaged[i] = keep * before + (1 - keep) * params[i]
     served = averaged if setting.average else params
-    return [evaluate(fns, np.float32(p), test)["accuracy"] for p, test in zip(served, tests)]
+    return [
+        evaluate(fns, np.float32(p), test)["accuracy"]
+        for p, test in zip(served, tests, strict=True)
+    ]
 
 
 def newest(published: dict[int, tuple], t: int) -> int:
@@ -300,7 +308,10 @@ def study(setting: Setting, seeds: int) -> dict[str, object]:
                 "worst_vs_mean": (min(got) - statistics.mean(isolated)) / gap,
             }
         )
-    median = lambda key: statistics.median(row[key] for row in rows)
+
+    def median(key: str) -> float:
+        return statistics.median(row[key] for row in rows)
+
     return {
         "accuracy": statistics.median(statistics.mean(row["swarm"]) for row in rows),
         "accuracy_worst": statistics.median(min(row["swarm"]) for row in rows),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["OPTIMIZERS", "make_optimizer", "require_jax", "use_compilation_cache"]
 
 OPTIMIZERS = ("adam", "adamw", "momentum", "sgd")
-"""Element-wise all of them: the round runs them on one flat vector."""
 
 
 def require_jax() -> None:

@@ -18,6 +18,7 @@ from learnae.errors import DataError
 from learnae.learn import csvtext
 from learnae.learn.tabular import Table, iterate_table, read_table
 
+DATA = Data()
 GOOD = "a,b,kind\n1,2,g\n3,4,h\n"
 
 
@@ -27,7 +28,7 @@ def write(folder: Path, text: str | bytes, name: str = "mine.csv") -> Path:
     return path
 
 
-def error_of(path: Path, data: Data = Data()) -> str:
+def error_of(path: Path, data: Data = DATA) -> str:
     with pytest.raises(DataError) as caught:
         read_table(path, data)
     line = str(caught.value)
@@ -218,9 +219,10 @@ def test_nearly_numbers_give_a_table_or_one_line(
 
 
 def test_data_modules_do_not_import_jax_or_pandas() -> None:
+    modules = "batches, csvtext, hepmass, magic, models, npzfile, partition, tabular"
     code = (
-        "import sys; from learnae.learn import batches, csvtext, hepmass, magic, models, npzfile,"
-        " partition, tabular; sys.exit(' '.join({'jax', 'optax', 'pandas'} & set(sys.modules)) or None)"
+        f"import sys; from learnae.learn import {modules};"
+        "sys.exit(' '.join({'jax', 'optax', 'pandas'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
