@@ -246,14 +246,19 @@ class Peer:
     def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
         """Choose what to fetch next: at most `fan_in` less what is under way, and `limit`.
 
-        Every fetch returned counts as under way until `fetched` is called for it.
+        Peers of whom nothing is remembered yet come first: until each is heard once, the mean
+        is not over the whole swarm. Otherwise the draw is even. Every fetch returned counts as under way until `fetched` is called for it.
         """
         memory, gossip = self._memory, self.charter.gossip
         candidates = memory.candidates(self._round, gossip.max_staleness, now)
         room = gossip.fan_in - len(memory.in_flight)
         room = room if limit is None else min(room, limit)
+        new = [peer_id for peer_id in candidates if peer_id not in memory.remembered]
+        chosen = choose(self.peer_id, self._round, new, room)
+        known = candidates.keys() - set(new)
+        chosen += choose(self.peer_id, self._round, known, room - len(chosen))
         fetches = []
-        for peer_id in choose(self.peer_id, self._round, candidates, room):
+        for peer_id in chosen:
             o = candidates[peer_id]
             fetch = Fetch(peer_id, o.cid, o.round, o.samples, o.sequence, o.addresses)
             memory.in_flight[peer_id] = fetch

@@ -8,11 +8,11 @@ import pytest
 
 from learnae.learn import magic, partition, tabular
 from learnae.learn.tabular import Table
-from learnae.swarm import Charter, parse_charter
+from learnae.swarm import Charter, DataSection, parse_charter
 from learnae.transports.memory import Faults, Partition
-from tests.node.simulation import ROUND_S, Outcome, Simulation
+from node.simulation import ROUND_S, Outcome, Simulation
 
-N_PEERS, N_ROUNDS, SEED = 20, 150, 7
+N_PEERS, N_ROUNDS, SEED = 20, 100, 7
 START = 1_800_000_000.0
 
 CHARTER = """
@@ -21,21 +21,26 @@ name = "twenty"
 seed = 7
 [training]
 steps = 20
-rounds = 150
+rounds = 100
 [gossip]
 codec = "i8"
 fan_in = 2
+keep = 8
 """
 
 
 @pytest.fixture(scope="module")
 def shares() -> tuple[Charter, list[Table], Table]:
     charter = parse_charter(CHARTER)
-    table, test = magic.split(magic.read_magic(), SEED)
-    train = table
+    table = magic.read_magic()
+    assert table.y is not None
+    rows, held_out = partition.split_test(table.y, len(table), 0.2, SEED)
+    train = table.take(rows)
     moments = tabular.Moments.of(train.x)
-    scale = _Scale(moments)
-    train, test = tabular.standardise(train, scale)[0], tabular.standardise(test, scale)[0]
+    scale = DataSection(mean=tuple(moments.mean.tolist()), std=tuple(moments.std.tolist()))
+    train = tabular.standardise(train, scale)[0]
+    test = tabular.standardise(table.take(held_out), scale)[0]
+    assert train.y is not None
     parts = partition.dirichlet(train.y, N_PEERS, 0.5, SEED)
     return charter, [train.take(rows) for rows in parts], test
 
@@ -54,7 +59,7 @@ def test_faults_cost_next_to_nothing_and_repeat_exactly(
         loss=0.3,
         duplicate=0.2,
         reorder=0.2,
-        delay_s=(0.0, 2.0 * ROUND_S),
+        delay_s=(0.0, ROUND_S),
         partitions=(Partition(START + third, START + 2 * third, (names[:8], names[8:])),),
     )
     calm = _run(shares, Faults())
