@@ -13,10 +13,10 @@
 
 Every file but the last is replaced as a whole, so a process that is killed leaves each of
 them as it was before or as it should be after. Key and checkpoints are also synced to disk.
-The head is not: syncing costs a peer of tiny models half as much CPU again as writing it, and
-a wait for the disk in every round (243 against 93 microseconds where this was measured, 10 ms
-on a spinning disk), and it guards against nothing but a power cut. After one the protocol
-helps itself: a peer that hears its own key announce a higher sequence number adopts it.
+The head is not: syncing it takes half as much CPU again as writing it and a wait for the disk
+in every round (243 against 93 microseconds on a fast virtual disk, far more on a slow one), and
+it guards against nothing but a power cut. After one the protocol helps itself: a peer that
+hears its own key announce a higher sequence number adopts it.
 """
 
 from __future__ import annotations
