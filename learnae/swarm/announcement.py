@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from learnae.errors import AnnouncementError
@@ -141,6 +142,8 @@ def _from_content(content: Mapping[str, Any]) -> Announcement:
     )
 
 
+# As for `verify`: a simulation reads each message once for all its peers.
+@lru_cache(maxsize=1024)
 def open_announcement(data: bytes) -> Opened:
     """Read an announcement and check everything about it but the signature.
 

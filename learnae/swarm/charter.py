@@ -77,9 +77,10 @@ def parse_charter(text: str | bytes) -> Charter:
 
 
 def _decoded(text: str | bytes) -> str:
-    if len(text) > MAX_CHARTER_NBYTES:
+    nbytes = len(text.encode("utf-8", "replace")) if isinstance(text, str) else len(text)
+    if nbytes > MAX_CHARTER_NBYTES:
         raise CharterError(
-            f"the charter has {len(text):,} bytes, at most {MAX_CHARTER_NBYTES:,} are allowed"
+            f"the charter has {nbytes:,} bytes, at most {MAX_CHARTER_NBYTES:,} are allowed"
         )
     if isinstance(text, str):
         return text.removeprefix("\ufeff")

@@ -62,7 +62,7 @@ def _write(value: object, out: bytearray) -> None:
     elif isinstance(value, float):
         if value - value != 0.0:  # infinite or not a number: DAG-CBOR has neither
             raise ValueError(f"{value} is not finite")
-        out += struct.pack(">Bd", 0xFB, value)
+        out += struct.pack(">Bd", 0xFB, value + 0.0)  # no negative zero in it either
     elif isinstance(value, str):
         text = value.encode("utf-8")
         _head(_TEXT, len(text), out)

@@ -38,7 +38,7 @@ MAX_SAMPLES = 2**40
 MAX_TIME = 1e11
 MAX_ADDRESSES = 8
 MAX_ADDRESS_NBYTES = 255
-# All else takes at most 427 bytes and the list's own header 1, which leaves 572: a dozen spare.
+# All else takes at most 417 bytes and the list's own header 1, which leaves 582.
 MAX_ADDRESSES_NBYTES = 560
 
 _CID_NBYTES = 36

@@ -27,10 +27,12 @@ class Memory:
     def __init__(
         self, remember: int, known: Iterable[Known] = (), remembered: Iterable[Remembered] = ()
     ) -> None:
+        self._remember = remember
         self.known = {record.peer_id: record for record in known}
         self.remembered = {kept.peer_id: kept for kept in remembered}
+        for peer_id in list(self.remembered)[: -self._remember]:
+            self.forget(peer_id)
         self.in_flight: dict[str, Fetch] = {}
-        self._remember = remember
         self._failures: dict[tuple[str, bytes], tuple[int, float]] = {}
 
     def record(self, announcement: Announcement, cid: bytes, now: float) -> None:

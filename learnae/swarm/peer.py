@@ -247,7 +247,8 @@ class Peer:
         """Choose what to fetch next: at most `fan_in` less what is under way, and `limit`.
 
         Peers of whom nothing is remembered yet come first: until each is heard once, the mean
-        is not over the whole swarm. Otherwise the draw is even. Every fetch returned counts as under way until `fetched` is called for it.
+        is not over the whole swarm. Otherwise the draw is even. Every fetch returned counts as
+        under way until `fetched` is called for it.
         """
         memory, gossip = self._memory, self.charter.gossip
         candidates = memory.candidates(self._round, gossip.max_staleness, now)
