@@ -17,7 +17,7 @@ import math
 import statistics
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +50,12 @@ class Setting:
     moments: str = "keep"  # or reset
     weights: str = "samples"  # or equal, sqrt
     scaling: str = "global"  # or one (the first peer's), largest, own
-    schedule: str = "constant"  # or cosine, linear-tail
+    schedule: str = "constant"  # or cosine, or tail: linear over the last 30 %
     shift_scale: float = 1.0
     own_as_sent: bool = False
     late: bool = False
     away: tuple[float, int] | None = None  # (start as a part of the run, rounds)
-    adopt_moments: bool = False
     min_samples: int = 64
-    test_every: int = 0
-    average: float = 0.0  # served model: moving average of merged ones over this part of a run
-    tags: tuple[str, ...] = field(default=(), compare=False)
 
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -83,7 +79,6 @@ VARIANTS: dict[str, dict[str, object]] = {
     "tail": {"schedule": "tail"},
     "late+away cosine": {"peers": 6, "late": True, "away": (0.5, 40), "schedule": "cosine"},
     "late+away tail": {"peers": 6, "late": True, "away": (0.5, 40), "schedule": "tail"},
-    "average": {"average": 0.1},
     "batch 32": {"batch": 32},
     "batch 128": {"batch": 128},
     "batch 256": {"batch": 256},
@@ -217,7 +212,6 @@ def swarm(setting: Setting, seed: int) -> list[float]:
         size = [math.sqrt(s) for s in size]
     published: list[dict[int, tuple]] = [{} for _ in range(n)]
     remembered: list[dict[int, tuple]] = [{} for _ in range(n)]
-    averaged = [None] * n
     start = [0] * n
     if setting.late:
         start[-1] = setting.rounds // 3
@@ -243,13 +237,9 @@ def swarm(setting: Setting, seed: int) -> list[float]:
         for i in np.flatnonzero(up):
             fetch(setting, i, t, published, remembered, rng)
             merge(setting, i, params, gradients, shifts, published[i][t], remembered[i], size)
-            keep = 1 - 1 / (setting.average * setting.rounds) if setting.average else 0.0
-            before = averaged[i] if averaged[i] is not None else params[i]
-            averaged[i] = keep * before + (1 - keep) * params[i]
-    served = averaged if setting.average else params
     return [
         evaluate(fns, np.float32(p), test)["accuracy"]
-        for p, test in zip(served, tests, strict=True)
+        for p, test in zip(params, tests, strict=True)
     ]
 
 
@@ -341,9 +331,8 @@ def main() -> None:
         use_compilation_cache(args.cache)
     print("medians over seeds; gap closed of the mean peer, of the worst peer (against the worst")
     print("isolated peer), and of the worst peer against the mean isolated peer")
-    print(
-        f"{'variant':20} alpha  central isolated  swarm  worst |  mean  worst  w/mean | lowest     s"
-    )
+    columns = "alpha  central isolated  swarm  worst |  mean  worst  w/mean | lowest     s"
+    print(f"{'variant':20} {columns}")
     results = []
     for alpha in args.alpha:
         for name in args.variants:

@@ -215,6 +215,6 @@ def _find(opt_state: PyTree) -> DriftState:
     if not found:
         raise ModelError(
             "this optimiser state holds no drift correction: build the optimiser as "
-            "optax.chain(learnae.learn.drift.drift_correction(), optax.adam(1e-3))"
+            "optax.chain(learnae.learn.drift_correction(), optax.adam(1e-3))"
         )
     return found[0]
