@@ -12,6 +12,7 @@
 /* In place means the same address, so no iteration reads what another writes; without this, the
  * overlap test that the compiler puts before its vector loop fails for the usual case. */
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed" /* without optimisation it cannot be followed */
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
 #define INDEPENDENT _Pragma("GCC ivdep")
