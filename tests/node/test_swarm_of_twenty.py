@@ -12,7 +12,7 @@ from learnae.swarm import Charter, DataSection, parse_charter
 from learnae.transports.memory import Faults, Partition
 from node.simulation import ROUND_S, Outcome, Simulation
 
-N_PEERS, N_ROUNDS, SEED = 20, 100, 7
+N_PEERS, N_ROUNDS, SEED = 20, 250, 7
 START = 1_800_000_000.0
 
 CHARTER = """
@@ -21,7 +21,7 @@ name = "twenty"
 seed = 7
 [training]
 steps = 20
-rounds = 100
+rounds = 250
 [gossip]
 codec = "i8"
 fan_in = 2
@@ -45,33 +45,40 @@ def shares() -> tuple[Charter, list[Table], Table]:
     return charter, [train.take(rows) for rows in parts], test
 
 
-def _run(shares: tuple[Charter, list[Table], Table], faults: Faults) -> Outcome:
-    charter, tables, test = shares
-    return Simulation(charter, tables, SEED, faults).run(N_ROUNDS, test)
-
-
-def test_faults_cost_next_to_nothing_and_repeat_exactly(
-    shares: tuple[Charter, list[Table], Table],
-) -> None:
+def _faults(n_rounds: int) -> Faults:
+    """Everything at once, and for a third of the run no way between 8 peers and the other 12."""
     names = [f"peer-{i:02d}" for i in range(N_PEERS)]
-    third = N_ROUNDS * ROUND_S / 3
-    faults = Faults(
+    third = n_rounds * ROUND_S / 3
+    return Faults(
         loss=0.3,
         duplicate=0.2,
         reorder=0.2,
         delay_s=(0.0, ROUND_S),
         partitions=(Partition(START + third, START + 2 * third, (names[:8], names[8:])),),
     )
-    calm = _run(shares, Faults())
-    stormy = _run(shares, faults)
-    again = _run(shares, faults)
-    print(
-        f"calm {statistics.mean(calm.accuracy):.4f} stormy {statistics.mean(stormy.accuracy):.4f}"
-    )
+
+
+def _run(shares: tuple[Charter, list[Table], Table], faults: Faults, n_rounds: int) -> Outcome:
+    charter, tables, test = shares
+    return Simulation(charter, tables, SEED, faults).run(n_rounds, test)
+
+
+def test_faults_cost_next_to_nothing(shares: tuple[Charter, list[Table], Table]) -> None:
+    calm = _run(shares, Faults(), N_ROUNDS)
+    stormy = _run(shares, _faults(N_ROUNDS), N_ROUNDS)
+    calm_mean, stormy_mean = statistics.mean(calm.accuracy), statistics.mean(stormy.accuracy)
+    print(f"mean accuracy: calm {calm_mean:.4f}, stormy {stormy_mean:.4f}")
     assert min(calm.n_remembered) == N_PEERS - 1, "every peer has heard every other"
     assert min(stormy.n_remembered) == N_PEERS - 1
-    assert statistics.mean(stormy.accuracy) >= statistics.mean(calm.accuracy) - 0.02
-    assert statistics.mean(calm.accuracy) > 0.83, "the swarm has learnt something"
-    assert stormy.digest == again.digest, "the same seed gives the same bytes"
-    assert stormy.digest != calm.digest
+    assert calm_mean > 0.85, "the swarm has learnt something"
+    assert stormy_mean >= calm_mean - 0.02
+
+
+def test_the_same_seed_gives_the_same_bytes(shares: tuple[Charter, list[Table], Table]) -> None:
+    n_rounds = 30
+    stormy = _run(shares, _faults(n_rounds), n_rounds)
+    again = _run(shares, _faults(n_rounds), n_rounds)
+    calm = _run(shares, Faults(), n_rounds)
+    assert stormy.digest == again.digest
     assert stormy.accuracy == again.accuracy
+    assert stormy.digest != calm.digest, "the faults have changed something"
