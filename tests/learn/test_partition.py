@@ -31,7 +31,7 @@ def test_iid_shares_are_whole_and_even(n_rows: int, n_peers: int, seed: int) -> 
     assert len(sizes) == n_peers and max(sizes) - min(sizes) <= 1
 
 
-@settings(max_examples=30)  # a tiny alpha draws a thousand times
+@settings(max_examples=20)  # a tiny alpha draws a thousand times
 @given(
     st.lists(st.integers(0, 3), min_size=60, max_size=300),
     st.integers(1, 6),
