@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from learnae.cli.formats import number, print_json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["command"]
 
@@ -46,24 +42,19 @@ def command(
     homes: tuple[Path, ...], data: Path, charter: Path, cache: Path | None, as_json: bool
 ) -> None:
     """Evaluate the newest model of each HOME (a peer's folder) on the rows of --data."""
-    document = evaluate_homes(homes, data, charter, cache)
+    from learnae.node.evaluate import evaluate_homes
+
+    n_rows, models = evaluate_homes(homes, charter, data, cache)
     if as_json:
-        print_json(document)
+        print_json({"data": str(data), "n": n_rows, "models": models})
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{document['n']:,} rows of {data}", title_justify="left", box=None)
+    table = Table(title=f"{n_rows:,} rows of {data}", title_justify="left", box=None)
     for name in ("home", "round", "accuracy", "loss"):
         table.add_column(name, justify="left" if name == "home" else "right", overflow="fold")
-    for model in document["models"]:
-        cells = (str(model["round"]), number(model["accuracy"]), number(model["loss"]))
+    for model in models:
+        cells = (str(model["round"]), number(model.get("accuracy")), number(model.get("loss")))
         table.add_row(model["home"], *cells)
     Console().print(table)
-
-
-def evaluate_homes(
-    homes: Sequence[Path], data: Path, charter: Path, cache: Path | None
-) -> dict[str, Any]:
-    """Return the number of rows, and one mapping a home: round, accuracy, loss, metrics."""
-    raise SystemExit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ import click
 
 from learnae.cli.folders import open_to_look
 from learnae.cli.formats import age, nbytes, number, print_json
-from learnae.errors import AnnouncementError, UsageError
+from learnae.errors import AnnouncementError, CharterError, UsageError
 
 __all__ = ["command", "describe_bytes"]
 
 PAYLOAD_MAGIC = b"\x89LRNAE\r\n"
 CHECKPOINT_MAGIC = b"\x89LRNCK\r\n"
-# Objects are fetched whole: more than this is not looked at (a payload of 5e8 parameters).
+# Looked at whole. Bytes and not a memory map: CPython 3.11 crashes when its garbage collector
+# meets a view of a map in the frames of a caught exception.
 MAX_OBJECT_NBYTES = 2 << 30
 MAX_ELEMENTS = 1 << 33
 
@@ -57,14 +57,12 @@ def describe_file(path: Path) -> dict[str, Any]:
     """Return what is in the file `path`; see `describe_bytes`."""
     try:
         with path.open("rb") as file:
-            if file.seek(0, 2) == 0:
-                raise AnnouncementError(f"{path} is empty")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                # A view into the map must be gone before it can be closed.
-                return describe_bytes(memoryview(mapped), str(path))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a plain file"
-        raise UsageError(f"cannot read {path}: {reason}") from error
+            data = file.read(MAX_OBJECT_NBYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MAX_OBJECT_NBYTES:
+        raise UsageError(f"{path} is larger than {nbytes(MAX_OBJECT_NBYTES)}: nothing of ours is")
+    return describe_bytes(data, str(path))
 
 
 def describe_object(text: str, transport: str) -> dict[str, Any]:
@@ -79,10 +77,10 @@ def describe_object(text: str, transport: str) -> dict[str, Any]:
         ) from error
     with open_to_look(transport) as looked_at:
         data = looked_at.get(cid, MAX_OBJECT_NBYTES, 30.0)
-    return describe_bytes(data, text)
+    return describe_bytes(bytes(data), text)
 
 
-def describe_bytes(data: memoryview, name: str) -> dict[str, Any]:
+def describe_bytes(data: bytes, name: str) -> dict[str, Any]:
     """Return a description of `data`: its kind under ``kind``, and what its kind has to say.
 
     Raises
@@ -92,29 +90,29 @@ def describe_bytes(data: memoryview, name: str) -> dict[str, Any]:
     CharterError
         If they are TOML but not a charter.
     """
-    if bytes(data[: len(PAYLOAD_MAGIC)]) == PAYLOAD_MAGIC:
+    if data.startswith(PAYLOAD_MAGIC):
         return describe_payload(data, name)
-    if bytes(data[: len(CHECKPOINT_MAGIC)]) == CHECKPOINT_MAGIC:
+    if data.startswith(CHECKPOINT_MAGIC):
         return describe_checkpoint(data, name)
     if is_text(data):
         return describe_charter(data, name)
     return describe_announcement(data, name)
 
 
-def is_text(data: memoryview) -> bool:
+def is_text(data: bytes) -> bool:
     """Tell whether bytes could be a charter: short, UTF-8, and no control characters."""
     from learnae.swarm.charter import MAX_CHARTER_NBYTES
 
     if len(data) > MAX_CHARTER_NBYTES:
         return False
     try:
-        text = str(data, "utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return all(character.isprintable() or character in "\t\r\n" for character in text)
 
 
-def describe_payload(data: memoryview, name: str) -> dict[str, Any]:
+def describe_payload(data: bytes, name: str) -> dict[str, Any]:
     """Return header and norms of a payload after verifying all of its blocks."""
     from learnae import kernels
     from learnae.transports import cid_of, cid_text
@@ -140,11 +138,11 @@ def describe_payload(data: memoryview, name: str) -> dict[str, Any]:
     }
 
 
-def describe_checkpoint(data: memoryview, name: str) -> dict[str, Any]:
+def describe_checkpoint(data: bytes, name: str) -> dict[str, Any]:
     """Return what a checkpoint holds; its arrays by name, dtype and shape only."""
     from learnae.node.checkpoint import decode_checkpoint
 
-    checkpoint = decode_checkpoint(bytes(data))
+    checkpoint = decode_checkpoint(data)
     arrays = {key: f"{array.dtype}{list(array.shape)}" for key, array in checkpoint.extra.items()}
     return {
         "kind": "checkpoint",
@@ -152,26 +150,29 @@ def describe_checkpoint(data: memoryview, name: str) -> dict[str, Any]:
         "swarm_id": checkpoint.swarm_id.hex(),
         "round": checkpoint.round,
         "saved_at": checkpoint.saved_at,
-        "params": describe_payload(memoryview(checkpoint.params), "params"),
+        "params": describe_payload(bytes(checkpoint.params), "params"),
         "arrays": arrays,
     }
 
 
-def describe_charter(data: memoryview, name: str) -> dict[str, Any]:
+def describe_charter(data: bytes, name: str) -> dict[str, Any]:
     """Return a charter's identity and sections."""
     from learnae.swarm.charter import parse_charter
 
-    charter = parse_charter(bytes(data))
+    try:
+        charter = parse_charter(data)
+    except CharterError as error:
+        raise CharterError(f"{name}: {error}") from error
     return {
         "kind": "charter",
         "swarm_id": charter.swarm_id.hex(),
         "topic": charter.topic,
-        "file": name,
+        "name": name,
         **plain(charter.content()),
     }
 
 
-def describe_announcement(data: memoryview, name: str) -> dict[str, Any]:
+def describe_announcement(data: bytes, name: str) -> dict[str, Any]:
     """Return an announcement's fields; its signature has been verified."""
     import time
 
@@ -179,7 +180,7 @@ def describe_announcement(data: memoryview, name: str) -> dict[str, Any]:
     from learnae.transports import cid_text
 
     try:
-        heard = decode_announcement(bytes(data[:4096]))
+        heard = decode_announcement(data)
     except AnnouncementError as error:
         raise AnnouncementError(
             f"{name} is not a payload, announcement, charter or checkpoint ({error})"
@@ -187,7 +188,7 @@ def describe_announcement(data: memoryview, name: str) -> dict[str, Any]:
     return {
         "kind": "announcement",
         "name": name,
-        "cid": cid_text(announcement_cid(bytes(data))),
+        "cid": cid_text(announcement_cid(data)),
         "says": str(heard.kind),
         "swarm_id": heard.swarm_id.hex(),
         "peer_id": heard.peer_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -129,8 +130,8 @@ def stop_when_input_closes(stop: Callable[[], object]) -> None:
     """Call `stop` once standard input ends, which is also when the program behind it dies."""
 
     def watch() -> None:
-        # The raw file: a thread blocked in sys.stdin.buffer holds its lock at interpreter exit.
-        while sys.stdin.buffer.raw.read(4096):  # type: ignore[attr-defined]
+        # Not through sys.stdin: a thread blocked there holds its lock at interpreter exit.
+        while os.read(sys.stdin.fileno(), 4096):
             pass
         stop()
 

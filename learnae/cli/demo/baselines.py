@@ -28,19 +28,17 @@ def train_baselines(plan: dict[str, Any]) -> dict[str, Any]:
         As `learnae.cli.demo.plan.write_plan` writes it.
     """
     from learnae.learn.baseline import train_alone
-    from learnae.learn.models import load_model
-    from learnae.learn.optimizers import make_optimizer
+    from learnae.learn.optimizers import make_optimizer, use_compilation_cache
     from learnae.learn.rounds import make_round
     from learnae.learn.tabular import concatenate, read_table, standardise
     from learnae.node.join import read_charter
-    from learnae.node.trainer import use_compilation_cache
+    from learnae.node.trainer import charter_model
 
     use_compilation_cache(Path(plan["cache"]))
     path = Path(plan["charter"])
     charter = read_charter(path)
     data, training = charter.data, charter.training
-    sizes = {"features": len(data.columns), "classes": len(data.classes)}
-    model = load_model(charter.model, path.parent, **sizes)
+    model = charter_model(charter, path.parent)
     shares = [standardise(read_table(share, data), data)[0] for share in plan["shares"]]
     test = standardise(read_table(plan["test"], data), data)[0]
 
