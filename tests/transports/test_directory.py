@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from transports.contract import TOPIC, Harness, TransportContract, sample
 
-from learnae.errors import TransportError
+from learnae.errors import NotFound, TransportError
 from learnae.transports import DirectoryTransport, Transport, cid_of, cid_text
 from learnae.transports.atomic import explain
 from learnae.transports.directory import KEEP_MESSAGES
@@ -202,6 +202,21 @@ def test_odd_files_of_hostile_others(shared: Path) -> None:
         assert ann.put(b"%d" % i) == cid
         assert bob.get(cid, 50_000, 1.0) == b"%d" % i
     assert DirectoryTransport(shared, "eve").owned() == [cids[5]]
+
+
+def test_linked_folders_are_not_read_through(shared: Path, tmp_path: Path) -> None:
+    bob = DirectoryTransport(shared, "bob")
+    heard = bob.subscribe(TOPIC)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / f"{1:016x}").write_bytes(b"from outside")
+    (outside / cid_text(cid_of(b"outside"))).write_bytes(b"outside")
+    (shared / "announcements" / FOLDER).mkdir()
+    (shared / "announcements" / FOLDER / "link").symlink_to(outside)
+    (shared / "objects" / "link").symlink_to(outside)
+    assert heard.take() == []
+    with pytest.raises(NotFound):
+        bob.get(cid_of(b"outside"), 100, 1.0)
 
 
 def test_linked_folders_are_not_written_through(shared: Path, tmp_path: Path) -> None:
