@@ -124,3 +124,12 @@ def test_mistakes_are_one_line() -> None:
     for wrong in ({"w": PARAMS["w"]}, {"w": np.ones(3), "b": PARAMS["b"]}):
         with pytest.raises(ModelError, match="this shift is not like the params"):
             with_shift(state, wrong)
+
+
+def test_the_package_offers_the_names_of_ones_own_loop() -> None:
+    import learnae.learn
+
+    assert learnae.learn.drift_correction is drift_correction
+    assert learnae.learn.with_shift is with_shift
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = learnae.learn.nothing

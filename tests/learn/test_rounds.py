@@ -98,7 +98,11 @@ def test_the_transformation_in_ones_own_loop_is_the_built_in_round() -> None:
 
 def test_inputs_stay_as_they_are_and_no_shift_is_zero_shift() -> None:
     fns = make_round(MODEL, make_optimizer("adam", 1e-2), MODEL.init(0))
-    flat = fns.layout.flatten(MODEL.init(0))
+    # 64-byte alignment is what JAX needs to use NumPy's memory in place.
+    n = fns.layout.n_elements
+    room = np.zeros(4 * n + 64, np.uint8)
+    flat = room[-room.ctypes.data % 64 :][: 4 * n].view(np.float32)
+    flat[:] = fns.layout.flatten(MODEL.init(0))
     before, shift = flat.copy(), np.zeros_like(flat)
     one = fns.run(flat, fns.start(), shift, batches())
     kept = one.params.copy()
