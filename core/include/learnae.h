@@ -106,7 +106,8 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
  *   i8    groups of LEARNAE_I8_GROUP elements (the last may be shorter) share a scale:
  *         first all scales as f32, then all codes as int8. With m the largest magnitude in
  *         the group: scale = m / 127, code = round-half-even(x * (127 / m)), each operation
- *         rounded to f32; where m < 2^-110, scale and codes are 0. Value = scale * code.
+ *         rounded to f32; where m < 2^-110, scale and codes are 0. Value = scale * code, which
+ *         may overflow where m is within 2^-23 of the largest float.
  *         A group with a NaN or infinity cannot be encoded.
  * Decoding any NaN gives 0x7fc00000, except in f32, which keeps all bits.
  */

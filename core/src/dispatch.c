@@ -117,10 +117,10 @@ const char *learnae_isa(void) {
 
 learnae_status learnae_set_isa(const char *name) {
     const bool best = name == NULL || strcmp(name, "best") == 0;
-    const struct kernel_table *table;
-    for (size_t i = 0; (table = runnable(i)) != NULL; i++) {
-        if (best || strcmp(name, table->isa) == 0) {
-            atomic_store_explicit(&in_use, table, memory_order_relaxed);
+    for (size_t row = 0; row < N_ROWS; row++) {
+        /* The name first: asking the CPU is slow where a hypervisor answers. */
+        if ((best || strcmp(name, rows[row].table->isa) == 0) && rows[row].runs()) {
+            atomic_store_explicit(&in_use, rows[row].table, memory_order_relaxed);
             return LEARNAE_OK;
         }
     }
