@@ -126,7 +126,7 @@ def perform(options: DemoOptions, console: Console, started: float) -> dict[str,
     def finish(phase: str) -> None:
         phases[phase] = time.monotonic() - started - sum(phases.values())
 
-    console.print(ABOUT, style="dim", highlight=False)
+    console.print(ABOUT, style="dim", highlight=False, soft_wrap=True)
     claim_folder(options.out)
     plan = prepare(options)
     introduce(plan, console)

@@ -62,11 +62,13 @@ class PlainView:
         for row in snapshot.rows:
             before = self._states.get(row.name)
             if before is not None and before != row.state:
-                self._console.print(f"{snapshot.seconds:5.0f} s  {row.name} is {row.state}")
+                self._console.print(
+                    f"{snapshot.seconds:5.0f} s  {row.name} is {row.state}", highlight=False
+                )
             self._states[row.name] = row.state
         if time.monotonic() - self._printed_at >= LINE_EVERY_S:
             self._printed_at = time.monotonic()
-            self._console.print(plain_line(snapshot), highlight=False)
+            self._console.print(plain_line(snapshot), highlight=False, soft_wrap=True)
 
 
 def plain_line(snapshot: Snapshot) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learnae.cli.demo.plan import Plan
 from learnae.cli.demo.run import Course
-from learnae.cli.statusfile import read_rounds
+from learnae.cli.statusfile import RoundLine, read_rounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,40 +56,45 @@ def draw_accuracy(plan: Plan, course: Course, summary: Mapping[str, Any], path: 
     )
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="center right", frameon=False)
     figure.savefig(path)
 
 
 def draw_peers(axes: Axes, plan: Plan, course: Course) -> float:
     """Draw one line a peer; return a low accuracy that should still be in the picture."""
     assert course.training_at is not None
-    killed = course.killed.peer if course.killed else None
     low: list[float] = []
-    labelled = False
+    labelled: set[str] = set()
     for peer in plan.peers:
-        rounds = [line for line in read_rounds(peer.home) if line.accuracy is not None]
-        seconds = [line.time - course.training_at for line in rounds]
-        accuracy = [line.accuracy for line in rounds if line.accuracy is not None]
+        seconds, accuracy = curve(read_rounds(peer.home), course.training_at)
         if not accuracy:
             continue
-        low.append(statistics.quantiles(accuracy, n=10)[0] if len(accuracy) > 1 else accuracy[0])
-        if peer.name == killed:
-            style: dict[str, Any] = {"color": KILLED_COLOUR, "label": "killed and restarted"}
-        elif peer.late:
-            style = {"color": LATE_COLOUR, "label": "joined late"}
-        else:
-            style = {"color": PEER_COLOUR, "alpha": 0.75}
-            if not labelled:
-                style["label"], labelled = "peer of the swarm", True
-        gap = absence(course) if peer.name == killed else None
-        for part, (xs, ys) in enumerate(split(seconds, accuracy, gap)):
-            if part:
-                style.pop("label", None)
-            axes.plot(xs, ys, linewidth=1.6, **style)
-    if course.killed and course.killed.back_at:
-        start, end = absence(course) or (0.0, 0.0)
-        axes.axvspan(start, end, color=KILLED_COLOUR, alpha=0.10, linewidth=0)
+        low.append(sorted(accuracy)[len(accuracy) // 10])
+        killed = course.killed is not None and course.killed.peer == peer.name
+        colour, label = (
+            (KILLED_COLOUR, "the one killed and restarted")
+            if killed
+            else (LATE_COLOUR, "the one that came late")
+            if peer.late
+            else (PEER_COLOUR, "peer of the swarm")
+        )
+        for xs, ys in split(seconds, accuracy, absence(course) if killed else None):
+            shown = "_" if label in labelled else label
+            labelled.add(label)
+            axes.plot(xs, ys, color=colour, label=shown, linewidth=1.5, marker=".", markersize=4)
+    away = absence(course)
+    if away is not None:
+        axes.axvspan(*away, color=KILLED_COLOUR, alpha=0.08, linewidth=0, label="it was away")
     return min(low, default=0.5)
+
+
+def curve(rounds: Sequence[RoundLine], since: float) -> tuple[list[float], list[float]]:
+    """Return seconds since `since` and accuracy where it was measured, not merely repeated."""
+    points: list[tuple[float, float]] = []
+    for line in rounds:
+        if line.accuracy is not None and (not points or points[-1][1] != line.accuracy):
+            points.append((line.time - since, line.accuracy))
+    return [seconds for seconds, _ in points], [accuracy for _, accuracy in points]
 
 
 def absence(course: Course) -> tuple[float, float] | None:

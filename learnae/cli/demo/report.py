@@ -41,6 +41,8 @@ def summarise(
     swarm = [float(model["accuracy"]) for model in evaluation["models"]]
     mean_isolated, mean_swarm = statistics.fmean(isolated), statistics.fmean(swarm)
     final = [course.final[peer.name] for peer in plan.peers]
+    sent = counts(plan, course, "bytes_sent")
+    received = counts(plan, course, "bytes_received")
     cpu = [status.cpu_seconds_per_round for status in final]
     known_cpu = [value for value in cpu if value is not None]
     ours = phases["imports"] + phases["prepare"] + phases["start"]
@@ -66,11 +68,11 @@ def summarise(
             "worst_vs_worst": gap_closed(min(swarm), min(isolated), central),
         },
         "rounds_done": [status.round for status in final],
-        "models_merged": [status.models_merged for status in final],
-        "rejected": [status.rejected for status in final],
-        "bytes_per_peer": [status.bytes_sent + status.bytes_received for status in final],
-        "bytes_sent": [status.bytes_sent for status in final],
-        "bytes_received": [status.bytes_received for status in final],
+        "models_merged": counts(plan, course, "models_merged"),
+        "rejected": counts(plan, course, "rejected"),
+        "bytes_per_peer": [one + other for one, other in zip(sent, received, strict=True)],
+        "bytes_sent": sent,
+        "bytes_received": received,
         "cpu_seconds_per_round": cpu,
         "cpu_seconds_per_round_median": statistics.median(known_cpu) if known_cpu else None,
         "killed": describe_killed(course.killed),
@@ -84,6 +86,16 @@ def summarise(
     }
 
 
+def counts(plan: Plan, course: Course, name: str) -> list[int]:
+    """Return a count of every peer; of the killed one, that of both its processes together."""
+    killed = course.killed
+    return [
+        getattr(course.final[peer.name], name)
+        + (getattr(killed.before, name) if killed and killed.peer == peer.name else 0)
+        for peer in plan.peers
+    ]
+
+
 def describe_killed(killed: Killed | None) -> dict[str, Any] | None:
     """Return what is told of the peer that was killed."""
     if killed is None:
@@ -91,10 +103,10 @@ def describe_killed(killed: Killed | None) -> dict[str, Any] | None:
     away = None if killed.back_at is None else round(killed.back_at - killed.killed_at, 3)
     return {
         "peer": killed.peer,
-        "at_round": killed.at_round,
+        "at_round": killed.before.round,
         "resumed_at_round": killed.back_round,
         "away_seconds": away,
-        "same_identity": killed.back_peer_id == killed.peer_id,
+        "same_identity": killed.back_peer_id == killed.before.peer_id,
     }
 
 

@@ -28,11 +28,13 @@ STATES_AT_WORK = ("training", "serving")
 
 @dataclass
 class Killed:
-    """The peer that was killed. Times are Unix times, as in the peers' own logs."""
+    """The peer that was killed. Times are Unix times, as in the peers' own logs.
+
+    `before` is the last it said before it was killed: its counts begin anew with its process.
+    """
 
     peer: str
-    at_round: int
-    peer_id: str
+    before: PeerStatus
     killed_at: float
     restarted_at: float | None = None
     back_at: float | None = None
@@ -178,7 +180,7 @@ class Watch:
             if median >= plan.kill_at and plan.victim in said:
                 victim = said[plan.victim]
                 self._peers.kill(plan.victim)
-                course.killed = Killed(plan.victim, victim.round, victim.peer_id, time.time())
+                course.killed = Killed(plan.victim, victim, time.time())
         elif course.killed.restarted_at is None and median >= plan.restart_at:
             self._peers.start(plan.victim)
             course.killed.restarted_at = now
