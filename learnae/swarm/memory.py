@@ -53,7 +53,7 @@ class Memory:
     def candidates(self, own_round: int, max_staleness: int, now: float) -> dict[str, Offer]:
         """Return, by peer id, the offers that may be fetched now."""
         full = len(self.remembered) >= self._remember
-        floor = self._stalest(own_round)[1] if full else -1
+        floor = self._stalest().freshness if full else -1
         found: dict[str, Offer] = {}
         for peer_id, record in self.known.items():
             offer = record.offer
@@ -84,10 +84,10 @@ class Memory:
         self._failures.pop((fetch.peer_id, fetch.cid), None)
         forgot = self.forget(fetch.peer_id)
         self.remembered[fetch.peer_id] = Remembered(
-            fetch.peer_id, fetch.cid, fetch.sequence, fetch.round, fetch.samples
+            fetch.peer_id, fetch.cid, fetch.sequence, fetch.round, fetch.samples, own_round
         )
         while len(self.remembered) > self._remember:
-            forgot += self.forget(self._stalest(own_round)[0])
+            forgot += self.forget(self._stalest().peer_id)
         return forgot
 
     def forget(self, peer_id: str) -> list[Forgot]:
@@ -95,7 +95,5 @@ class Memory:
         kept = self.remembered.pop(peer_id, None)
         return [] if kept is None else [Forgot(peer_id, kept.cid)]
 
-    def _stalest(self, own_round: int) -> tuple[str, int]:
-        # A round ahead of ours counts as ours; min() takes the first, accepted longest ago.
-        kept = min(self.remembered.values(), key=lambda kept: min(kept.round, own_round))
-        return kept.peer_id, min(kept.round, own_round)
+    def _stalest(self) -> Remembered:
+        return min(self.remembered.values(), key=lambda kept: kept.freshness)  # the first of equals

@@ -65,13 +65,19 @@ class Known:
 
 @dataclass(frozen=True)
 class Remembered:
-    """The last accepted payload of one other peer."""
+    """The last accepted payload of one other peer, and our own round when we accepted it."""
 
     peer_id: str
     cid: bytes
     sequence: int
     round: int
     samples: int
+    accepted: int
+
+    @property
+    def freshness(self) -> int:
+        """The round for comparing ages: who claims to be ahead gains nothing by it."""
+        return min(self.round, self.accepted)
 
 
 @dataclass(frozen=True)
@@ -192,17 +198,19 @@ def _offer_of(value: Any) -> Offer:
 
 
 def _remembered_row(kept: Remembered) -> list[Any]:
-    return [public_key_of(kept.peer_id), kept.cid, kept.sequence, kept.round, kept.samples]
+    key = public_key_of(kept.peer_id)
+    return [key, kept.cid, kept.sequence, kept.round, kept.samples, kept.accepted]
 
 
 def _remembered_of(value: Any) -> Remembered:
-    key, cid, sequence, round_, samples = _row(value, 5)
+    key, cid, sequence, round_, samples, accepted = _row(value, 6)
     return Remembered(
         _peer_id(key),
         _payload_cid(cid),
         _integer(sequence, 1, MAX_SEQUENCE),
         _integer(round_, 0, MAX_ROUND),
         _integer(samples, 0, MAX_SAMPLES),
+        _integer(accepted, 0, MAX_ROUND),
     )
 
 

@@ -206,5 +206,11 @@ def test_bytes_that_look_like_a_cid_stay_bytes() -> None:
         decode_announcement(again)
 
 
+def test_a_loss_of_minus_zero_can_be_said() -> None:
+    """DAG-CBOR has no negative zero, but arithmetic does."""
+    assert signed(0, loss=-0.0, time=-0.0) == signed(0, loss=0.0, time=0.0)
+    assert decode_announcement(signed(0, loss=-0.0)).loss == 0.0
+
+
 def test_all_names_exist() -> None:
     assert all(hasattr(module, name) for name in module.__all__)

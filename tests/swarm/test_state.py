@@ -69,7 +69,9 @@ known = st.builds(
     st.booleans(),
     st.none() | offers,
 )
-remembered = st.builds(Remembered, digests.map(peer_id_of), payloads, sequences, rounds, samples)
+remembered = st.builds(
+    Remembered, digests.map(peer_id_of), payloads, sequences, rounds, samples, rounds
+)
 
 
 @given(
@@ -120,7 +122,7 @@ def test_the_largest_state_fits() -> None:
         (payload_cid("x"),) * MAX_PUBLISHED,
         tuple(Known(key(i), MAX_SEQUENCE, cid, NOW, False, offer) for i in range(MAX_KNOWN)),
         tuple(
-            Remembered(key(i), payload_cid("x"), MAX_SEQUENCE, MAX_ROUND, MAX_SAMPLES)
+            Remembered(key(i), payload_cid("x"), MAX_SEQUENCE, MAX_ROUND, MAX_SAMPLES, MAX_ROUND)
             for i in range(MAX_REMEMBERED)
         ),
     )
@@ -201,6 +203,8 @@ def doubled(name: str) -> bytes:
         row("remembered", 2, 0),
         row("remembered", 3, -1),
         row("remembered", 4, 1.5),
+        row("remembered", 5, -1),
+        lived().snapshot().to_bytes().replace(b"version\x01", b"version\x18\x01"),
         doubled("known"),
         doubled("remembered"),
     ],
