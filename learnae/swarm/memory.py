@@ -19,6 +19,8 @@ _NEVER = float("inf")
 # Seconds until an unreachable payload is tried again, and how often: a peer that is merely
 # restarting is back within these, and one that is gone costs four attempts.
 _RETRY_S = (1.0, 4.0, 16.0)
+# A fetch that nobody answered for so long was lost by our own program: its place is free again.
+_GIVE_UP_S = 300.0
 
 
 class Memory:
@@ -33,6 +35,7 @@ class Memory:
         for peer_id in list(self.remembered)[: -self._remember]:
             self.forget(peer_id)
         self.in_flight: dict[str, Fetch] = {}
+        self._since: dict[str, float] = {}
         self._failures: dict[tuple[str, bytes], tuple[int, float]] = {}
 
     def record(self, announcement: Announcement, cid: bytes, now: float) -> None:
@@ -49,6 +52,24 @@ class Memory:
                 if peer_id not in self.remembered and peer_id not in self.in_flight:
                     del self.known[peer_id]
                     break
+
+    def start(self, fetch: Fetch, now: float) -> None:
+        """Note that a fetch is under way."""
+        self.in_flight[fetch.peer_id], self._since[fetch.peer_id] = fetch, now
+
+    def finish(self, fetch: Fetch) -> bool:
+        """Note that a fetch is over; False if it was not under way."""
+        if self.in_flight.get(fetch.peer_id) != fetch:
+            return False
+        del self.in_flight[fetch.peer_id], self._since[fetch.peer_id]
+        return True
+
+    def give_up(self, now: float) -> None:
+        """End the fetches that were never answered, as if they had not been reachable."""
+        for fetch in list(self.in_flight.values()):
+            if now - self._since[fetch.peer_id] > _GIVE_UP_S:
+                self.finish(fetch)
+                self.failed(fetch, now, final=False)
 
     def candidates(self, own_round: int, max_staleness: int, now: float) -> dict[str, Offer]:
         """Return, by peer id, the offers that may be fetched now."""
