@@ -181,6 +181,7 @@ class _Training:
     setting: Setting
     optimizer: str = "adam"
     learning_rate: float = 1e-3
+    cooldown: float = 0.0
     batch: int = 64
     steps: int = 20
 

@@ -12,6 +12,7 @@ from learnae.learn.evaluation import evaluate
 from learnae.learn.models import Model
 from learnae.learn.optimizers import make_optimizer
 from learnae.learn.rounds import Float32, RoundFns, make_round
+from learnae.learn.schedule import cooldown_rate
 from learnae.learn.tabular import Table
 
 __all__ = ["Alone", "TrainingChoice", "train_alone"]
@@ -27,6 +28,10 @@ class TrainingChoice(Protocol):
     @property
     def learning_rate(self) -> float:
         """Its learning rate."""
+
+    @property
+    def cooldown(self) -> float:
+        """Part of the rounds, at their end, in which the learning rate falls."""
 
     @property
     def batch(self) -> int:
@@ -101,9 +106,11 @@ def train_alone(
     seeds = [seed, 1] if batch_seed is None else batch_seed
     source = BatchSource(table, training.batch, training.steps, seeds)
     curve, seconds = [], 0.0
-    for done in range(1, -(-n_steps // training.steps) + 1):
+    n_rounds = -(-n_steps // training.steps)
+    for done in range(1, n_rounds + 1):
         started = time.perf_counter()
-        flat, state, _, _ = fns.run(flat, state, None, source.next())
+        rate = cooldown_rate(done - 1, n_rounds, training.cooldown)
+        flat, state, _, _ = fns.run(flat, state, None, source.next(), rate)
         seconds += time.perf_counter() - started
         if test_every and done % test_every == 0:
             curve.append((done * training.steps, evaluate(fns, flat, test)))

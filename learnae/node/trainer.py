@@ -17,6 +17,7 @@ import numpy as np
 from learnae.errors import DataError
 from learnae.learn import tabular
 from learnae.learn.models import Model, load_model
+from learnae.learn.schedule import cooldown_rate
 from learnae.node.home import Home
 from learnae.node.join import read_charter
 from learnae.node.node import Node, NodeSettings
@@ -200,7 +201,8 @@ class _Rounds:
         node.begin()
         while node.round < n_rounds and not stop.is_set():
             began = time.monotonic()
-            result = fns.run(node.params, state, node.shift, source.next())
+            rate = cooldown_rate(node.round, n_rounds, self._training.cooldown)
+            result = fns.run(node.params, state, node.shift, source.next(), rate)
             state = result.state
             node.params[:] = result.params
             if self._wait(began, stop):

@@ -150,6 +150,11 @@ class TrainingSection:
     batch: int = _key(64, rules.integer(1, 2**20), "samples a step")
     steps: int = _key(20, rules.integer(1, 2**20), "steps a round")
     rounds: int = _key(250, rules.integer(1, 10**9), "rounds until a peer stops training")
+    cooldown: float = _key(
+        0.3,
+        rules.number(0.0, 1.0),
+        "part of the rounds, at their end, in which the learning rate falls to zero",
+    )
     min_seconds: float = _key(
         0.0, rules.number(0.0, 86400.0), "a round lasts at least so long, however small the model"
     )

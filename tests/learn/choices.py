@@ -28,5 +28,6 @@ class ModelName:
 class Training:
     optimizer: str = "adam"
     learning_rate: float = 1e-2
+    cooldown: float = 0.0
     batch: int = 16
     steps: int = 5

@@ -67,6 +67,7 @@ def charters(draw: st.DrawFn) -> Charter:
         training=TrainingSection(
             learning_rate=draw(st.floats(1e-9, 1e3)),
             steps=draw(st.integers(1, 2**20)),
+            cooldown=draw(st.floats(0, 1)),
             min_seconds=draw(st.integers(0, 86400) | st.floats(0, 86400)),
             drift_correction=draw(st.booleans()),
         ),
