@@ -248,9 +248,10 @@ class Peer:
 
         Peers of whom nothing is remembered yet come first: until each is heard once, the mean
         is not over the whole swarm. Otherwise the draw is even. Every fetch returned counts as
-        under way until `fetched` is called for it.
+        under way until `fetched` is called for it, or for 300 s: take only what you will fetch.
         """
         memory, gossip = self._memory, self.charter.gossip
+        memory.give_up(now)
         candidates = memory.candidates(self._round, gossip.max_staleness, now)
         room = gossip.fan_in - len(memory.in_flight)
         room = room if limit is None else min(room, limit)
@@ -262,7 +263,7 @@ class Peer:
         for peer_id in chosen:
             o = candidates[peer_id]
             fetch = Fetch(peer_id, o.cid, o.round, o.samples, o.sequence, o.addresses)
-            memory.in_flight[peer_id] = fetch
+            memory.start(fetch, now)
             fetches.append(fetch)
         return fetches
 
@@ -292,9 +293,8 @@ class Peer:
             Accepted or Rejected, and Forgot for models that had to go; empty for a fetch that
             is not under way.
         """
-        if self._memory.in_flight.get(fetch.peer_id) != fetch:
+        if not self._memory.finish(fetch):
             return []
-        del self._memory.in_flight[fetch.peer_id]
         if accepted:
             forgot = self._memory.keep(fetch, self._round)
             return [Accepted(fetch.peer_id, fetch.cid, fetch.round), *forgot]

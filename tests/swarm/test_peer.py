@@ -437,6 +437,29 @@ def test_a_fetch_is_answered_once() -> None:
     assert me.contributions() == []
 
 
+def test_a_fetch_that_is_never_answered_frees_its_place() -> None:
+    me = peer(0)
+    offers(me, 3)
+    lost = me.wanted(NOW)
+    assert len(lost) == 2 and me.wanted(NOW + 300.0) == []
+    (other,) = me.wanted(NOW + 301.0)
+    assert other not in lost
+    assert me.fetched(lost[0], True, None, NOW + 301.0) == []
+    assert len(me.wanted(NOW + 302.0)) == 1  # unreachable things are tried again after 1 s
+
+
+def test_peers_never_fetched_from_come_first() -> None:
+    me = peer(0)
+    others = {number: peer(number) for number in range(1, 7)}
+    seen: list[str] = []
+    for round_ in range(3):
+        me.advance(round_)
+        for other in others.values():
+            hear(me, message(weights(other, round_)))
+        seen += [fetch.peer_id for fetch in take(me)]
+    assert sorted(seen) == sorted(other.peer_id for other in others.values())
+
+
 def test_bye_keeps_what_was_fetched() -> None:
     me, you = peer(0), peer(1)
     hear(me, message(weights(you, 1)))
