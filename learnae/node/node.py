@@ -388,6 +388,7 @@ class Node:
             "loss": loss,
             "accuracy": status.accuracy,
             "n_merged": merged.n_models,
+            "staleness": self.session.staleness(),
             "bytes_sent": self.session.traffic.bytes_sent,
             "bytes_received": self.session.traffic.bytes_received,
         }

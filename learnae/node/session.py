@@ -279,6 +279,13 @@ class Session:
         with self._lock:
             return self.peer.n_remembered
 
+    def staleness(self) -> float | None:
+        """Return by how many rounds the remembered models are behind ours, on average."""
+        with self._lock:
+            rounds = [c.round for c in self.peer.contributions()]
+            own = self.peer.round
+        return own - sum(rounds) / len(rounds) if rounds else None
+
     def advance(self, number: int) -> None:
         """Note that one's own round `number` is finished."""
         with self._lock:

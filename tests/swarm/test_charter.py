@@ -29,7 +29,7 @@ from learnae.swarm.charter import (
 )
 
 DOC = Path(__file__).parents[2] / "docs" / "protocol.md"
-GOLDEN = "87cb30e94eab2f81bb4ad0aa90bee7316e99da58119399e657c986fa9901e6d1"
+GOLDEN = "d4770a704e7aa65cb289a4c8e74a62bf48e440effe7d415b806b1bc1a389da96"
 MINIMAL = '[swarm]\nname = "test"\n'
 
 names = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=16)
