@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -102,6 +104,7 @@ def command(
         role="relay" if relay else "trainer",
         cache=cache,
     )
+    show_log()
     stop = threading.Event()
     stop_on_signals(stop)
     if stop_on_eof:
@@ -112,6 +115,24 @@ def command(
     final = read_status(settings.home)
     if final is not None:
         click.echo(describe(final))
+
+
+class LogLines(logging.Handler):
+    """Prints what the peer logs among its other lines; an error's own line comes at the end."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line, without the traceback that may belong to it."""
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        click.echo(f"{prefix}{record.getMessage()}")
+
+
+def show_log() -> None:
+    """Show the peer's log as lines, and not what JAX says of a cache that it cannot use."""
+    log = logging.getLogger("learnae")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers = [LogLines()]
+    warnings.filterwarnings("ignore", message=".*persistent compilation cache")
 
 
 def stop_on_signals(stop: threading.Event) -> None:
