@@ -8,24 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import ClockError
+from learnae.node.clock import suspicion
 from learnae.node.session import Session
 
-__all__ = ["adopt", "listen_at_start", "require_possible_clock"]
-
-# No swarm of this software is older than the software: a clock that says so belongs to a board
-# without a battery.
-EARLIEST_TIME = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+__all__ = ["adopt", "listen_at_start"]
 
 POLL_S = 0.05
-
-
-def require_possible_clock(now: float) -> None:
-    """Raise `ClockError` if `now` (Unix seconds) is before this software existed."""
-    if now < EARLIEST_TIME:
-        raise ClockError(
-            f"this machine's clock says {_date(now)}, before this software existed: set it "
-            "(for example: timedatectl set-ntp true)"
-        )
 
 
 def listen_at_start(session: Session) -> None:
@@ -34,11 +22,7 @@ def listen_at_start(session: Session) -> None:
     session.listen(now)
     suspect = session.clock_suspect
     if suspect is not None:
-        raise ClockError(
-            f"this machine's clock says {_date(now)}, but what {suspect.n_peers} other peer(s) "
-            f"announced is dated {_span(suspect.skew_s)}: set the clock that is wrong (for "
-            "example: timedatectl set-ntp true)"
-        )
+        raise ClockError(suspicion(suspect, now))
 
 
 def adopt(
@@ -63,25 +47,15 @@ def adopt(
     began = time.monotonic()
     listen_at_start(session)
     while True:
-        for fetch in session.wanted(time.time()):
+        fetches = session.wanted(time.time())
+        for fetch in fetches:
             session.fetch(fetch, params, time.time())
         waited = time.monotonic() - began
-        wanted = session.wanted(time.time())
-        if waited > deadline_s or (session.n_remembered and not wanted):
+        if waited > deadline_s or (session.n_remembered and not fetches):
             break
         if not session.heard_weights and waited > patience_s:
             break
-        if not wanted:
+        if not fetches:
             time.sleep(POLL_S)
             listen_at_start(session)
     return session.merge(params, None, 0, own=False).n_models > 0
-
-
-def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
-
-
-def _span(skew_s: float) -> str:
-    days = abs(skew_s) / 86400
-    amount = f"{days / 365.25:.1f} years" if days > 365 else f"{days:.1f} days"
-    return f"{amount} {'later' if skew_s > 0 else 'earlier'}"

@@ -21,17 +21,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import LearnaeError, ModelError, TransportError
+from learnae.errors import ModelError, TransportError
+from learnae.node.clock import require_possible_clock
 from learnae.node.home import Checkpoint, Home
+from learnae.node.io import IoThread, NodeSettings
 from learnae.node.merging import Merged
-from learnae.node.newcomer import adopt, listen_at_start, require_possible_clock
+from learnae.node.newcomer import adopt, listen_at_start
 from learnae.node.session import Contribution, Session
 from learnae.node.status import Status
 from learnae.payload import Schema
@@ -42,34 +43,6 @@ __all__ = ["Node", "NodeSettings"]
 
 Float32 = NDArray[np.float32]
 log = logging.getLogger("learnae.node")
-
-
-@dataclass(frozen=True)
-class NodeSettings:
-    """How one node goes about its I/O.
-
-    Attributes
-    ----------
-    role
-        "trainer", or "relay" for a peer without data.
-    poll_s
-        How often to look for announcements, in seconds; None derives it from the charter's pace.
-    checkpoint_s
-        Seconds between checkpoints.
-    status_s
-        Seconds between writes of status.json.
-    patience_s
-        How long a newcomer waits to hear somebody before it starts from the genesis params.
-    adopt_s
-        How long a newcomer who heard somebody tries to fetch models to adopt.
-    """
-
-    role: str = "trainer"
-    poll_s: float | None = None
-    checkpoint_s: float = 2.0
-    status_s: float = 0.2
-    patience_s: float = 0.2
-    adopt_s: float = 30.0
 
 
 class Node:
@@ -114,20 +87,13 @@ class Node:
         self._checkpoint = home.load_checkpoint()
         peer = Peer(charter, home.identity, schema.digest, self._peer_state())
         self.session = Session(charter, schema, peer, transport, home.save_head)
-        self._outgoing: Contribution | None = None
-        self._pending: Checkpoint | None = None
-        self._budget = charter.gossip.fan_in
-        self._idle = threading.Event()
-        self._wake = threading.Event()
-        self._closing = False
-        self._failure: BaseException | None = None
+        self._io = IoThread(self.session, home, self.params, self.settings, self.write_status)
         self._rounds_log: list[str] = []
-        self._last_checkpoint = self._last_status = 0.0
+        self._last_checkpoint = 0.0
         self._cpu_start = 0.0
         self._rounds_here = 0
         self._samples = 0
         self._started = False
-        self._thread = threading.Thread(target=self._run, name="learnae-io", daemon=True)
 
     # -- life --------------------------------------------------------------------------
 
@@ -147,19 +113,15 @@ class Node:
         self._started = True
         self._checkpoint = None
         self._last_checkpoint = time.monotonic()
-        self._thread.start()
+        self._io.start()
 
     def close(self) -> None:
         """Say farewell, write the last checkpoint, release folder and transport.
 
         A node that never started, or whose I/O failed, only releases.
         """
-        self._closing = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
         try:
-            if self._failure is None and self._started:
+            if self._io.stop() and self._started:
                 self._farewell()
         finally:
             self.session.close()
@@ -230,8 +192,8 @@ class Node:
         merged = self.session.merge(self.params, gradient, samples)
         self.gradient, self.shift = gradient, merged.shift
         self.session.advance(number)
-        self._outgoing = Contribution(payload, number, samples, loss)
-        self._budget = self.charter.gossip.fan_in
+        self._io.outgoing = Contribution(payload, number, samples, loss)
+        self._io.budget = self.charter.gossip.fan_in
         self._rounds_here += 1
         self._samples = samples
         if measure is not None:
@@ -239,8 +201,8 @@ class Node:
         self._note_round(number, loss, merged, seconds)
         if self.checkpoint_due:
             self._last_checkpoint = time.monotonic()
-            self._pending = self._make_checkpoint()
-        self._wake.set()
+            self._io.checkpoint = self._make_checkpoint()
+        self._io.wake()
         return merged
 
     @property
@@ -269,15 +231,19 @@ class Node:
     def serve_from_now(self) -> None:
         """Fetch whatever is new, without the rounds that bound a trainer's fetches."""
         self.status.state = "serving"
-        self._idle.set()
+        self._io.serve()
 
     def republish_mean(self) -> None:
         """Publish the mean of the remembered models with 0 samples: a relay's contribution."""
         self.session.merge(self.params, None, 0, own=False)
         self.session.adopt_round()
         payload = self.session.encode(self.params, None)
-        self._outgoing = Contribution(payload, self.round, 0, None)
-        self._wake.set()
+        self._io.outgoing = Contribution(payload, self.round, 0, None)
+        self._io.wake()
+
+    def check(self) -> None:
+        """Raise what stopped the I/O thread, if anything did: a full disk, for instance."""
+        self._io.check()
 
     def refresh_status(self) -> Status:
         """Bring the counts in `status` up to date and return it."""
@@ -289,59 +255,6 @@ class Node:
         status.announcements_heard, status.rejected = traffic.heard, traffic.rejected
         status.updated_at = time.time()
         return status
-
-    def check(self) -> None:
-        """Raise what stopped the I/O thread, if anything did."""
-        if isinstance(self._failure, LearnaeError):
-            raise self._failure
-        if self._failure is not None:
-            raise RuntimeError("the I/O thread stopped; see the log") from self._failure
-
-    # -- the I/O thread ----------------------------------------------------------------
-
-    def _run(self) -> None:
-        try:
-            while not self._closing:
-                self._wake.wait(self._poll_s)
-                self._wake.clear()
-                self._turn()
-            self._turn()
-        except BaseException as error:
-            log.exception("the I/O thread stopped")
-            self._failure = error
-
-    def _turn(self) -> None:
-        now = time.time()
-        try:
-            contribution, self._outgoing = self._outgoing, None
-            if contribution is not None:
-                self.session.publish(contribution, now)
-            self.session.listen(now)
-            self._fetch_some(now)
-        except TransportError as error:
-            log.warning("%s", error)
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            self.home.save_checkpoint(pending)
-        if time.monotonic() - self._last_status >= self.settings.status_s:
-            self.write_status()
-
-    def _fetch_some(self, now: float) -> None:
-        # A peer that is not training has no rounds to count fetches by: it takes what it can.
-        if self._idle.is_set():
-            self._budget = self.charter.gossip.fan_in
-        while self._budget > 0 and not self._closing and self._outgoing is None:
-            fetches = self.session.wanted(now, limit=1)
-            if not fetches:
-                return
-            self._budget -= 1
-            self.session.fetch(fetches[0], self.params, time.time())
-
-    @property
-    def _poll_s(self) -> float:
-        if self.settings.poll_s is not None:
-            return self.settings.poll_s
-        return min(0.25, max(0.02, self.charter.training.min_seconds / 2))
 
     # -- starting ----------------------------------------------------------------------
 
@@ -396,7 +309,6 @@ class Node:
 
     def write_status(self) -> None:
         """Write status.json and append the rounds since the last time."""
-        self._last_status = time.monotonic()
         status = self.refresh_status()
         lines, self._rounds_log = self._rounds_log, []
         self.home.append_rounds(lines)

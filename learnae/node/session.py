@@ -138,6 +138,12 @@ class Session:
         """Announce something that needs no payload, such as a farewell."""
         self._announce(None, kind, self.peer.round, 0, None, now)
 
+    def remind(self, now: float) -> None:
+        """Publish the last announcement again, for peers that missed it."""
+        with self._lock:
+            events = self.peer.republish(now)
+        self._carry_out(events)
+
     def republish(self, head: bytes) -> None:
         """Publish again what a crash may have kept from being published."""
         with self._lock:
