@@ -41,7 +41,7 @@ lint: $(VENV)/.installed-lint
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
 
 fuzz:
-	bash tests/fuzz/run.sh $(FUZZ_SECONDS)
+	sh tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 clean:
 	rm -rf $(VENV) build dist demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
