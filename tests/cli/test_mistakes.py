@@ -89,9 +89,7 @@ def place(tmp_path: Path) -> Place:
     return made
 
 
-def require_one_line(
-    result: subprocess.CompletedProcess[str], *words: str, code: int = 1
-) -> None:
+def require_one_line(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
     assert result.returncode == code, result.stdout + result.stderr
     assert result.stderr.startswith("error: "), result.stderr
     assert result.stderr.count("\n") == 1, result.stderr
