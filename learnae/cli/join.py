@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from rich.panel import Panel
 
+    from learnae.node.trainer import TrainerSettings
+
 __all__ = ["command", "stop_when_input_closes"]
 
 LINE_EVERY_S = 5.0
@@ -90,7 +92,7 @@ def command(
     if not relay and data is None:
         raise click.UsageError("--data is missing (or --relay, for a peer that does not train)")
     from learnae.node.join import default_home, default_transport, read_charter
-    from learnae.node.trainer import TrainerSettings, run
+    from learnae.node.trainer import TrainerSettings
 
     swarm = read_charter(charter)
     settings = TrainerSettings(
@@ -104,6 +106,13 @@ def command(
         role="relay" if relay else "trainer",
         cache=cache,
     )
+    run_peer(settings, stop_on_eof)
+
+
+def run_peer(settings: TrainerSettings, stop_on_eof: bool) -> None:
+    """Run a peer, with reports, until it has done or is asked to stop."""
+    from learnae.node.trainer import run
+
     show_log()
     stop = threading.Event()
     stop_on_signals(stop)

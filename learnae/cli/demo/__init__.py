@@ -126,6 +126,7 @@ def perform(options: DemoOptions, console: Console, started: float) -> dict[str,
     def finish(phase: str) -> None:
         phases[phase] = time.monotonic() - started - sum(phases.values())
 
+    require_extras()
     console.print(ABOUT, style="dim", highlight=False, soft_wrap=True)
     claim_folder(options.out)
     plan = prepare(options)
@@ -150,6 +151,23 @@ def perform(options: DemoOptions, console: Console, started: float) -> dict[str,
         clear_folder(options.out)
     print_report(summary, options.out, console)
     return summary
+
+
+def require_extras() -> None:
+    """Say so at once if what the demo needs is not installed, instead of failing half-way.
+
+    Raises
+    ------
+    UsageError
+        Naming the package and the command that installs it.
+    """
+    from importlib.util import find_spec
+
+    from learnae.errors import UsageError
+
+    for package in ("jax", "optax", "matplotlib"):
+        if find_spec(package) is None:
+            raise UsageError(f"the demo needs {package}: pip install 'learnae[demo]'")
 
 
 def introduce(plan: Plan, console: Console) -> None:
