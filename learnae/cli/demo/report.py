@@ -224,7 +224,7 @@ def footnotes(summary: Mapping[str, Any], out: Path) -> list[str]:
     """Return the lines under the table."""
     gap = summary["gap_closed"]
     lines = [
-        "gap closed = (swarm - isolated) / (central - isolated), with the mean of the isolated peers",
+        "gap closed = (swarm - isolated) / (central - isolated), isolated being a mean over peers",
         f"the worst swarm peer against the worst isolated one: {percent(gap['worst_vs_worst'])}; "
         f"all models had {summary['rounds'] * summary['steps']:,} steps of gradient descent",
     ]
