@@ -86,6 +86,7 @@ class IoThread:
         self._last_said = self._last_status = 0.0
         self._clock_noted = False
         self._wake = threading.Event()
+        self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="learnae-io", daemon=True)
 
     def start(self) -> None:
@@ -109,6 +110,12 @@ class IoThread:
             self._thread.join()
         return self._failure is None
 
+    def drain(self, deadline_s: float) -> bool:
+        """Wait until what was left to do is done; False if it is not within `deadline_s`."""
+        self._done.clear()
+        self._wake.set()
+        return self._done.wait(deadline_s)
+
     def check(self) -> None:
         """Raise what stopped this thread, if anything did."""
         if isinstance(self._failure, LearnaeError):
@@ -121,7 +128,10 @@ class IoThread:
             while not self._closing:
                 self._wake.wait(self._poll_s)
                 self._wake.clear()
+                asked = not self._done.is_set()
                 self._turn()
+                if asked:
+                    self._done.set()
             self._turn()
         except BaseException as error:
             log.error("the I/O thread stopped: %s", error)

@@ -241,6 +241,10 @@ class Node:
         self._io.outgoing = Contribution(payload, self.round, 0, None)
         self._io.wake()
 
+    def drain(self, deadline_s: float) -> bool:
+        """Wait until the I/O thread has done what it was given; False after `deadline_s`."""
+        return self._io.drain(deadline_s)
+
     def check(self) -> None:
         """Raise what stopped the I/O thread, if anything did: a full disk, for instance."""
         self._io.check()
