@@ -88,7 +88,7 @@ class Measured:
         self.plain = make_round(model, optimizer, params, drift_correction=False)
         home = Home.open(f"{folder}/home", swarm_id=charter.swarm_id)
         transport = open_transport(f"directory:{folder}/shared", home.identity.peer_id)
-        settings = NodeSettings(checkpoint_s=30.0)
+        settings = NodeSettings()
         self.node = Node(charter, schema, home, transport, flatten(schema, params), settings)
         self.charter = charter
         random = np.random.default_rng(1)

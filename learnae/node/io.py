@@ -35,7 +35,7 @@ class NodeSettings:
     poll_s
         How often to look for announcements, in seconds; None derives it from the charter's pace.
     checkpoint_s
-        Seconds between checkpoints.
+        Seconds between checkpoints; more where one takes over a fiftieth of it to write.
     status_s
         Seconds between writes of status.json.
     patience_s
@@ -64,6 +64,8 @@ class IoThread:
         The contribution to publish next, or None.
     checkpoint
         The checkpoint to write next, or None.
+    checkpoint_took_s
+        How long the last checkpoint took to write, in seconds.
     budget
         How many more payloads may be fetched in this round.
     """
@@ -78,6 +80,7 @@ class IoThread:
     ) -> None:
         self.outgoing: Contribution | None = None
         self.checkpoint: Checkpoint | None = None
+        self.checkpoint_took_s = 0.0
         self.budget = session.charter.gossip.fan_in
         self._session, self._home, self._params = session, home, params
         self._settings, self._write_status = settings, write_status
@@ -147,7 +150,9 @@ class IoThread:
             log.warning("%s", error)
         checkpoint, self.checkpoint = self.checkpoint, None
         if checkpoint is not None:
+            began = time.monotonic()
             self._home.save_checkpoint(checkpoint)
+            self.checkpoint_took_s = time.monotonic() - began
         if time.monotonic() - self._last_status >= self._settings.status_s:
             self._last_status = time.monotonic()
             self._write_status()

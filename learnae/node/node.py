@@ -208,7 +208,9 @@ class Node:
     @property
     def checkpoint_due(self) -> bool:
         """Whether the next `finish_round` hands a checkpoint, with `extra`, to the I/O thread."""
-        return time.monotonic() - self._last_checkpoint >= self.settings.checkpoint_s
+        # A hundred megabytes take a tenth of a second: large models are saved less often.
+        pause_s = max(self.settings.checkpoint_s, 50 * self._io.checkpoint_took_s)
+        return time.monotonic() - self._last_checkpoint >= pause_s
 
     def serve(self, stop: threading.Event, linger_s: float | None) -> None:
         """Keep listening, fetching and serving until `stop` is set or `linger_s` is over.
