@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import HostileBytes, TransportError
+from learnae.errors import HostileBytes, SchemaError, TransportError
 from learnae.node.gate import gate, open_payload
 from learnae.node.merging import Merged, merge
 from learnae.payload import Schema
@@ -81,6 +81,11 @@ class Session:
         Called with every signed announcement before it is published, so that a crash never
         leads to two announcements with one sequence number.
 
+    Raises
+    ------
+    SchemaError
+        If the model is larger than the charter accepts.
+
     Notes
     -----
     Methods may be called from two threads (I/O and training): one lock guards the peer and the
@@ -95,6 +100,12 @@ class Session:
         transport: Transport,
         save_head: Callable[[bytes], None] = lambda head: None,
     ) -> None:
+        if schema.n_elements > charter.gossip.max_elements:
+            raise SchemaError(
+                f"this model has {schema.n_elements:,} params, more than the charter's "
+                f"gossip.max_elements of {charter.gossip.max_elements:,}: use a smaller model, or "
+                "a charter with a larger number (which is another swarm)"
+            )
         self.charter = charter
         self.schema = schema
         self.peer = peer
@@ -180,18 +191,28 @@ class Session:
         self._carry_out(events)
 
     def _carry_out(self, events: list[Event]) -> None:
+        try:
+            for event in events:
+                match event:
+                    case Publish(topic, data):
+                        self._save_head(data)
+                        self.transport.publish(topic, data)
+                        self.traffic.bytes_sent += len(data)
+                    case Ignored(reason, _, detail):
+                        log.warning("the saved head is not used: %s %s", reason, detail)
+                    case _:
+                        pass
+        finally:
+            # Also where publishing failed: the peer names each of these only once.
+            self._drop(events)
+
+    def _drop(self, events: list[Event]) -> None:
         for event in events:
-            match event:
-                case Publish(topic, data):
-                    self._save_head(data)
-                    self.transport.publish(topic, data)
-                    self.traffic.bytes_sent += len(data)
-                case Drop(cid):
-                    self.transport.drop(cid)
-                case Ignored(reason, _, detail):
-                    log.warning("the saved head is not used: %s %s", reason, detail)
-                case _:
-                    pass
+            if isinstance(event, Drop):
+                try:
+                    self.transport.drop(event.cid)
+                except TransportError as error:
+                    log.warning("an old payload stays until the next start: %s", error)
 
     # -- what we hear ------------------------------------------------------------------
 
@@ -218,6 +239,7 @@ class Session:
                     self.clock_suspect = event
                 case _:
                     pass
+        self._drop(events)
         return events
 
     def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
