@@ -49,7 +49,8 @@ def adopt(
     while True:
         fetches = session.wanted(time.time())
         for fetch in fetches:
-            session.fetch(fetch, params, time.time())
+            left = max(0.1, deadline_s - (time.monotonic() - began))
+            session.fetch(fetch, params, time.time(), min(left, 30.0))
         waited = time.monotonic() - began
         if waited > deadline_s or (session.n_remembered and not fetches):
             break
