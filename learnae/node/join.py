@@ -111,7 +111,11 @@ def join(
     try:
         if isinstance(where, str):
             where = open_transport(where, opened.identity.peer_id)
-        node = Node(charter, schema, opened, where, flatten(schema, params), settings)
+        try:
+            node = Node(charter, schema, opened, where, flatten(schema, params), settings)
+        except BaseException:
+            where.close()
+            raise
     except BaseException:
         opened.close()
         raise
