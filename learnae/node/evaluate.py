@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae import kernels
-from learnae.errors import CharterError, CheckpointError, HostileBytes, SchemaError, StateError
+from learnae.errors import CharterError, CheckpointError, StateError
 from learnae.learn import tabular
 from learnae.learn.models import Model
 from learnae.node.checkpoint import Checkpoint, decode_checkpoint
+from learnae.node.gate import saved_params
 from learnae.node.join import read_charter
 from learnae.node.trainer import charter_model, default_cache
 from learnae.payload import PyTree, Schema, unflatten
@@ -94,18 +94,7 @@ def load_home(home: str | os.PathLike[str], charter: str | os.PathLike[str]) -> 
     model = charter_model(swarm, Path(charter).parent)
     like = model.init(swarm.seed)
     schema = Schema.of(like)
-    try:
-        view = kernels.payload_open(checkpoint.params, schema.n_elements)
-    except HostileBytes as error:
-        raise CheckpointError(
-            f"{os.fspath(home)}: the saved params are damaged: {error}"
-        ) from error
-    if view.schema_digest != schema.digest:
-        raise SchemaError(
-            f"{os.fspath(home)} holds params of other shapes than the charter's model; is the "
-            "model file beside the charter the one that the peer trained?"
-        )
-    vector = kernels.payload_decode(view, 0)
+    vector = saved_params(checkpoint.params, schema, os.fspath(home))
     return Loaded(swarm, model, checkpoint.round, vector, unflatten(schema, vector, like))
 
 

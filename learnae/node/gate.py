@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import PayloadError
+from learnae.errors import CheckpointError, HostileBytes, PayloadError, SchemaError
 from learnae.payload import Schema
 
-__all__ = ["gate", "open_payload"]
+__all__ = ["gate", "open_payload", "saved_params"]
 
 
 def open_payload(buffer: memoryview, schema: Schema) -> kernels.PayloadView:
@@ -61,3 +61,25 @@ def gate(
             f"params are {math.sqrt(distance2):.3g} away from ours, more than {limit:.3g} allowed"
         )
     return view
+
+
+def saved_params(payload: bytes, schema: Schema, home: str) -> NDArray[np.float32]:
+    """Return the params of a checkpoint, float32, shape (schema.n_elements,).
+
+    Raises
+    ------
+    SchemaError
+        If they are another model's: its file was changed, or the folder is not its own.
+    CheckpointError
+        If they are no payload.
+    """
+    try:
+        view = kernels.payload_open(payload, 2**40)
+    except HostileBytes as error:
+        raise CheckpointError(f"{home}: the saved params are damaged: {error}") from error
+    if view.schema_digest != schema.digest or view.n_elements != schema.n_elements:
+        raise SchemaError(
+            f"{home} holds params of other shapes than this model's; give the model that the peer "
+            "trained (its file is beside the charter), or another folder (--home)"
+        )
+    return kernels.payload_decode(view, 0)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from learnae.node.clock import suspicion
 from learnae.node.home import Checkpoint, Home
 from learnae.node.session import Contribution, Session
 
-__all__ = ["IoThread", "NodeSettings"]
+__all__ = ["IoThread", "NodeSettings", "Slot"]
+
+T = TypeVar("T")
 
 log = logging.getLogger("learnae.node")
 
@@ -52,22 +55,50 @@ class NodeSettings:
     adopt_s: float = 30.0
 
 
+class Slot(Generic[T]):
+    """Where one thread leaves the newest of something for another; what it replaces is gone."""
+
+    def __init__(self) -> None:
+        self._value: T | None = None
+        self._lock = threading.Lock()
+
+    def put(self, value: T) -> None:
+        """Leave a value."""
+        with self._lock:
+            self._value = value
+
+    def take(self) -> T | None:
+        """Take the value out; None if there is none."""
+        with self._lock:
+            value, self._value = self._value, None
+            return value
+
+    def put_back(self, value: T) -> None:
+        """Leave a value that was taken, unless there is a newer one meanwhile."""
+        with self._lock:
+            if self._value is None:
+                self._value = value
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a value is waiting."""
+        return self._value is not None
+
+
 class IoThread:
     """Publishes, listens, fetches, and writes checkpoint and status, beside training.
 
-    The training thread leaves what it wants done in `outgoing` and `checkpoint` (the newest
-    replaces what has not been done yet) and calls `wake`.
+    The training thread leaves what it wants done in `outgoing` and `checkpoint` and calls
+    `wake`.
 
     Attributes
     ----------
     outgoing
-        The contribution to publish next, or None.
+        The contribution to publish next.
     checkpoint
-        The checkpoint to write next, or None.
+        The checkpoint to write next.
     checkpoint_took_s
         How long the last checkpoint took to write, in seconds.
-    budget
-        How many more payloads may be fetched in this round.
     """
 
     def __init__(
@@ -78,14 +109,17 @@ class IoThread:
         settings: NodeSettings,
         write_status: Callable[[], None],
     ) -> None:
-        self.outgoing: Contribution | None = None
-        self.checkpoint: Checkpoint | None = None
+        self.outgoing: Slot[Contribution] = Slot()
+        self.checkpoint: Slot[Checkpoint] = Slot()
         self.checkpoint_took_s = 0.0
-        self.budget = session.charter.gossip.fan_in
+        self._budget = 0  # how many more payloads may be fetched in this round
+        self._new_round = True
         self._session, self._home, self._params = session, home, params
         self._settings, self._write_status = settings, write_status
         self._unbounded = self._closing = False
         self._failure: BaseException | None = None
+        self._failure_told = False
+        self._last_warning = ""
         self._last_said = self._last_status = 0.0
         self._clock_noted = False
         self._wake = threading.Event()
@@ -100,6 +134,10 @@ class IoThread:
     def wake(self) -> None:
         """Look at once at what there is to do."""
         self._wake.set()
+
+    def begin_round(self) -> None:
+        """Let `fan_in` more payloads be fetched, from the next turn on."""
+        self._new_round = True
 
     def serve(self) -> None:
         """From now on fetch whatever is new: who does not train has no rounds to count by."""
@@ -119,8 +157,14 @@ class IoThread:
         self._wake.set()
         return self._done.wait(deadline_s)
 
+    @property
+    def has_untold_failure(self) -> bool:
+        """Whether something stopped this thread and `check` has not raised it yet."""
+        return self._failure is not None and not self._failure_told
+
     def check(self) -> None:
         """Raise what stopped this thread, if anything did."""
+        self._failure_told = self._failure is not None
         if isinstance(self._failure, LearnaeError):
             raise self._failure
         if self._failure is not None:
@@ -141,14 +185,13 @@ class IoThread:
             self._failure = error
 
     def _turn(self) -> None:
-        try:
-            self._say()
-            self._session.listen(time.time())
-            self._note_clock()
-            self._fetch()
-        except TransportError as error:
-            log.warning("%s", error)
-        checkpoint, self.checkpoint = self.checkpoint, None
+        # Each by itself: who cannot publish can still hear and learn from the others.
+        for step in (self._say, self._listen, self._fetch):
+            try:
+                step()
+            except TransportError as error:
+                self._warn(str(error))
+        checkpoint = self.checkpoint.take()
         if checkpoint is not None:
             began = time.monotonic()
             self._home.save_checkpoint(checkpoint)
@@ -158,31 +201,39 @@ class IoThread:
             self._write_status()
 
     def _say(self) -> None:
-        contribution, self.outgoing = self.outgoing, None
+        contribution = self.outgoing.take()
         if contribution is not None:
             try:
                 self._session.publish(contribution, time.time())
             except TransportError:
-                # Kept for the next turn, unless a newer one has come meanwhile.
-                self.outgoing = self.outgoing or contribution
+                self.outgoing.put_back(contribution)
                 raise
         elif time.monotonic() - self._last_said >= REMIND_S:
             self._session.remind(time.time())
         else:
             return
         self._last_said = time.monotonic()
+        self._last_warning = ""
 
     def _fetch(self) -> None:
-        if self._unbounded:
-            self.budget = self._session.charter.gossip.fan_in
-        while self.budget > 0 and not self._closing and self.outgoing is None:
+        if self._new_round or self._unbounded:
+            self._new_round = False
+            self._budget = self._session.charter.gossip.fan_in
+        while self._budget > 0 and not self._closing and not self.outgoing.is_full:
             fetches = self._session.wanted(time.time(), limit=1)
             if not fetches:
                 return
-            self.budget -= 1
+            self._budget -= 1
             self._session.fetch(fetches[0], self._params, time.time())
 
-    def _note_clock(self) -> None:
+    def _warn(self, line: str) -> None:
+        """Log a failure once, not at every turn for as long as it lasts."""
+        if line != self._last_warning:
+            self._last_warning = line
+            log.warning("%s", line)
+
+    def _listen(self) -> None:
+        self._session.listen(time.time())
         suspect = self._session.clock_suspect
         if suspect is not None and not self._clock_noted:
             self._clock_noted = True
