@@ -122,15 +122,16 @@ def counts(plan: Plan, course: Course, name: str) -> list[int]:
 
 def describe_killed(killed: Killed | None) -> dict[str, Any] | None:
     """Return what is told of the peer that was killed."""
-    if killed is None:
+    if killed is None or killed.after is None or killed.back_at is None:
         return None
-    away = None if killed.back_at is None else round(killed.back_at - killed.killed_at, 3)
+    resumed = killed.after.resumed_round or 0
     return {
         "peer": killed.peer,
-        "at_round": killed.before.round,
-        "resumed_at_round": killed.back_round,
-        "away_seconds": away,
-        "same_identity": killed.back_peer_id == killed.before.peer_id,
+        # What it last said of itself may be some rounds behind what it had done and saved.
+        "at_round": max(killed.before.round, resumed),
+        "resumed_at_round": resumed,
+        "away_seconds": round(killed.back_at - killed.killed_at, 3),
+        "same_identity": killed.after.peer_id == killed.before.peer_id,
     }
 
 
@@ -142,6 +143,7 @@ def describe_late(course: Course) -> dict[str, Any] | None:
         "peer": course.late.peer,
         "started_at_round": course.late.started_at_round,
         "swarm_round": course.late.swarm_round,
+        "adopted_round": course.final[course.late.peer].adopted_round,
     }
 
 
