@@ -337,15 +337,16 @@ class Peer:
             raise ValueError(f"round {round} cannot follow round {self._round}")
         self._round = round
 
-    def adopt_round(self, round: int | None = None) -> int:
+    def adopt_round(self) -> int:
         """Take over the swarm's round, never going back, and return ours.
 
-        Without an argument it is the lower median of the remembered models' rounds.
+        It is the lower median of the remembered models' rounds, and at most the charter's
+        `rounds`: who is heard alone may claim any, and our own must still be able to follow.
         """
         rounds = sorted(kept.round for kept in self._memory.remembered.values())
-        if round is None:
-            round = rounds[(len(rounds) - 1) // 2] if rounds else 0
-        self.advance(max(self._round, round))
+        if rounds:
+            median = rounds[(len(rounds) - 1) // 2]
+            self.advance(max(self._round, min(median, self.charter.training.rounds)))
         return self._round
 
     def snapshot(self) -> PeerState:

@@ -551,8 +551,16 @@ def test_a_newcomer_adopts_the_median_round() -> None:
         hear(me, message(weights(peer(number, me.charter), round_)))
     take(me)
     assert me.adopt_round() == 100 == me.round
-    assert me.adopt_round(50) == 100  # never back
-    assert me.adopt_round(120) == 120
+    me.advance(120)
+    assert me.adopt_round() == 120  # never back
+
+
+def test_a_newcomer_who_hears_only_a_liar_can_still_count() -> None:
+    me = peer(0)
+    hear(me, message(weights(peer(1), 2**40 - 1)))
+    take(me)
+    assert me.adopt_round() == me.charter.training.rounds
+    me.advance(me.round + 1)
 
 
 def test_rounds_only_grow() -> None:
