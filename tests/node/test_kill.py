@@ -165,7 +165,9 @@ def test_kill_at_a_hundred_random_moments(tmp_path: Path) -> None:
     assert resumed > N_KILLS / 2, "most kills hit a peer that had something to lose"
     assert {peer_id for peer_id, _ in sequences} == {victim.peer_id for victim in victims}
     for victim in victims:
-        left = [path for path in _objects(tmp_path / "shared") if path.parent.name == victim.peer_id]
+        left = [
+            path for path in _objects(tmp_path / "shared") if path.parent.name == victim.peer_id
+        ]
         assert 0 < len(left) <= 3 + 2, "disk is bounded, whatever the kills left behind"
     observer.close()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 
 import pytest
+from node.simulation import ROUND_S, Outcome, Simulation
 
 from learnae.learn import magic, partition, tabular
 from learnae.learn.tabular import Table
 from learnae.swarm import Charter, DataSection, parse_charter
 from learnae.transports.memory import Faults, Partition
-from node.simulation import ROUND_S, Outcome, Simulation
 
 N_PEERS, N_ROUNDS, SEED = 20, 250, 7
 START = 1_800_000_000.0
