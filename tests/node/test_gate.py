@@ -122,7 +122,7 @@ def test_saved_params() -> None:
     for schema in (OTHER, LARGER):
         with pytest.raises(SchemaError, match=r"^home holds params of other shapes.*--home"):
             saved_params(good, schema, "home")
-    with pytest.raises(CheckpointError, match="^home: the saved params are damaged"):
+    with pytest.raises(CheckpointError, match=r"^home: the saved params are damaged"):
         saved_params(good[:-1], SCHEMA, "home")
 
 
