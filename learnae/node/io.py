@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -116,14 +117,14 @@ class IoThread:
         self._new_round = True
         self._session, self._home, self._params = session, home, params
         self._settings, self._write_status = settings, write_status
-        self._unbounded = self._closing = False
+        self._unbounded = self._closing = self._cannot_say = False
         self._failure: BaseException | None = None
         self._failure_told = False
         self._last_warning = ""
         self._last_said = self._last_status = 0.0
         self._clock_noted = False
         self._wake = threading.Event()
-        self._done = threading.Event()
+        self._drains: deque[threading.Event] = deque()
         self._thread = threading.Thread(target=self._run, name="learnae-io", daemon=True)
 
     def start(self) -> None:
@@ -153,9 +154,10 @@ class IoThread:
 
     def drain(self, deadline_s: float) -> bool:
         """Wait until what was left to do is done; False if it is not within `deadline_s`."""
-        self._done.clear()
+        done = threading.Event()
+        self._drains.append(done)
         self._wake.set()
-        return self._done.wait(deadline_s)
+        return done.wait(deadline_s)
 
     @property
     def has_untold_failure(self) -> bool:
@@ -175,10 +177,11 @@ class IoThread:
             while not self._closing:
                 self._wake.wait(self._poll_s)
                 self._wake.clear()
-                asked = not self._done.is_set()
+                # Those asked for before this turn: what is left during it waits for the next.
+                asked = [self._drains.popleft() for _ in range(len(self._drains))]
                 self._turn()
-                if asked:
-                    self._done.set()
+                for done in asked:
+                    done.set()
             self._turn()
         except BaseException as error:
             log.error("the I/O thread stopped: %s", error)
@@ -207,19 +210,22 @@ class IoThread:
                 self._session.publish(contribution, time.time())
             except TransportError:
                 self.outgoing.put_back(contribution)
+                self._cannot_say = True
                 raise
         elif time.monotonic() - self._last_said >= REMIND_S:
             self._session.remind(time.time())
         else:
             return
         self._last_said = time.monotonic()
-        self._last_warning = ""
+        self._last_warning, self._cannot_say = "", False
 
     def _fetch(self) -> None:
         if self._new_round or self._unbounded:
             self._new_round = False
             self._budget = self._session.charter.gossip.fan_in
-        while self._budget > 0 and not self._closing and not self.outgoing.is_full:
+        while self._budget > 0 and not self._closing:
+            if self.outgoing.is_full and not self._cannot_say:
+                return  # the next turn publishes first
             fetches = self._session.wanted(time.time(), limit=1)
             if not fetches:
                 return

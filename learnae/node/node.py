@@ -233,7 +233,6 @@ class Node:
         What arrives is merged once, at the end, with own params counting as `samples`.
         """
         self.serve_from_now()
-        accepted = self.session.traffic.accepted
         deadline = None if linger_s is None else time.monotonic() + linger_s
         while not stop.is_set():
             self.check()
@@ -241,7 +240,7 @@ class Node:
             if left is not None and left <= 0:
                 break
             stop.wait(0.5 if left is None else min(0.5, left))
-        if self.session.traffic.accepted != accepted:
+        if self.session.has_unmerged:
             merged = self.session.merge(self.params, None, samples)
             self.status.n_merged = merged.n_models
 

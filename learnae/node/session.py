@@ -111,9 +111,9 @@ class Session:
         self.peer = peer
         self.transport = transport
         self.traffic = Traffic()
-        self.clock_suspect: ClockSuspect | None = None
         self._save_head = save_head
         self._heard_weights = False
+        self._merged_at = 0
         self._subscription = transport.subscribe(charter.topic)
         self._held: dict[bytes, kernels.PayloadView] = {}
         self._lock = threading.Lock()
@@ -235,8 +235,6 @@ class Session:
                 case Adopted(sequence, data):
                     self._save_head(data)
                     log.warning("our key has announced %d already; going on from there", sequence)
-                case ClockSuspect():
-                    self.clock_suspect = event
                 case _:
                     pass
         self._drop(events)
@@ -274,11 +272,11 @@ class Session:
             if view is not None:
                 self._held[fetch.cid] = view
                 self._forget_unremembered()
+                self.traffic.accepted += 1
         if view is None:
             self.traffic.rejected += 1
             log.info("rejected %s's round %d: %s", short(fetch.peer_id), fetch.round, reason)
             return False
-        self.traffic.accepted += 1
         return True
 
     def recall(self) -> None:
@@ -295,6 +293,17 @@ class Session:
     def max_payload_nbytes(self) -> int:
         """Largest payload that the charter's model can need, in bytes."""
         return kernels.payload_nbytes("f32", 2, self.schema.n_elements) + 4096
+
+    @property
+    def clock_suspect(self) -> ClockSuspect | None:
+        """The suspicion that our clock is wrong, as far as what was heard till now goes."""
+        with self._lock:
+            return self.peer.clock_suspect
+
+    @property
+    def has_unmerged(self) -> bool:
+        """Whether a payload was accepted since the last `merge`."""
+        return self.traffic.accepted != self._merged_at
 
     @property
     def heard_weights(self) -> bool:
@@ -343,6 +352,7 @@ class Session:
         samples times ``decay ** staleness``.
         """
         with self._lock:
+            self._merged_at = self.traffic.accepted
             others = [
                 (self._held[c.cid], c.weight)
                 for c in self.peer.contributions()

@@ -22,6 +22,7 @@ from learnae.swarm.clock import ClockWatch
 from learnae.swarm.events import (
     Accepted,
     Adopted,
+    ClockSuspect,
     Event,
     Fetch,
     Heard,
@@ -118,6 +119,11 @@ class Peer:
     def n_remembered(self) -> int:
         """How many peers' models are remembered."""
         return len(self._memory.remembered)
+
+    @property
+    def clock_suspect(self) -> ClockSuspect | None:
+        """The suspicion that our clock is wrong, if most peers heard so far give reason for it."""
+        return self._clock.suspicion()
 
     # -- what is heard -----------------------------------------------------------------
 
