@@ -8,6 +8,7 @@ the threads of `learnae.node.node` and under a hand-moved clock in a test of a w
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from learnae import kernels
 from learnae.errors import HostileBytes, SchemaError, TransportError
 from learnae.node.gate import gate, open_payload
-from learnae.node.merging import Merged, merge
+from learnae.node.merging import Merged, longest_gradient, merge
 from learnae.payload import Schema
 from learnae.swarm import Charter, Kind, Peer
 from learnae.swarm.events import Adopted, ClockSuspect, Drop, Event, Fetch, Heard, Ignored, Publish
@@ -64,6 +65,20 @@ class Traffic:
     accepted: int = 0
     rejected: int = 0
     models_merged: int = 0
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A remembered payload, and the Euclidean norm of its gradient (0 where it has none)."""
+
+    view: kernels.PayloadView
+    gradient_norm: float
+
+    @staticmethod
+    def of(view: kernels.PayloadView) -> _Held:
+        if view.n_vectors < 2:
+            return _Held(view, 0.0)
+        return _Held(view, math.sqrt(kernels.payload_distance(view, 1, None)[1]))
 
 
 class Session:
@@ -115,7 +130,7 @@ class Session:
         self._heard_weights = False
         self._merged_at = 0
         self._subscription = transport.subscribe(charter.topic)
-        self._held: dict[bytes, kernels.PayloadView] = {}
+        self._held: dict[bytes, _Held] = {}
         self._lock = threading.Lock()
 
     # -- what we send ------------------------------------------------------------------
@@ -254,26 +269,26 @@ class Session:
             True if it is remembered now. A failure of any kind costs its sender this turn and
             is counted, never raised.
         """
-        view: kernels.PayloadView | None = None
+        held: _Held | None = None
         reason: str | None = None
         reachable = True
         try:
             buffer = self.transport.get(fetch.cid, self.max_payload_nbytes, deadline_s)
             self.traffic.bytes_received += len(buffer)
-            view = gate(buffer, self.schema, params, self.charter.gossip.max_distance)
+            held = _Held.of(gate(buffer, self.schema, params, self.charter.gossip.max_distance))
         except TransportError as error:
             reachable, reason = False, str(error)
         except HostileBytes as error:
             reason = str(error)
         with self._lock:
             self.peer.fetched(
-                fetch, accepted=view is not None, reason=reason, reachable=reachable, now=now
+                fetch, accepted=held is not None, reason=reason, reachable=reachable, now=now
             )
-            if view is not None:
-                self._held[fetch.cid] = view
+            if held is not None:
+                self._held[fetch.cid] = held
                 self._forget_unremembered()
                 self.traffic.accepted += 1
-        if view is None:
+        if held is None:
             self.traffic.rejected += 1
             log.info("rejected %s's round %d: %s", short(fetch.peer_id), fetch.round, reason)
             return False
@@ -284,15 +299,16 @@ class Session:
         for contribution in self.peer.contributions():
             try:
                 buffer = self.transport.get(contribution.cid, self.max_payload_nbytes, 10.0)
-                self._held[contribution.cid] = open_payload(buffer, self.schema)
+                self._held[contribution.cid] = _Held.of(open_payload(buffer, self.schema))
             except (TransportError, HostileBytes) as error:
                 log.info("forgot %s: %s", short(contribution.peer_id), error)
                 self.peer.forget(contribution.peer_id)
 
     @property
     def max_payload_nbytes(self) -> int:
-        """Largest payload that the charter's model can need, in bytes."""
-        return kernels.payload_nbytes("f32", 2, self.schema.n_elements) + 4096
+        """Size in bytes of a payload of this swarm: nobody needs a larger one."""
+        n_vectors = 2 if self.charter.training.drift_correction else 1
+        return kernels.payload_nbytes(self.charter.gossip.codec, n_vectors, self.schema.n_elements)
 
     @property
     def clock_suspect(self) -> ClockSuspect | None:
@@ -349,17 +365,24 @@ class Session:
         """Average own params with the last accepted payload of every remembered peer, in place.
 
         Arguments and result as in `learnae.node.merging.merge`; the others' weights are their
-        samples times ``decay ** staleness``.
+        samples times ``decay ** staleness``. A gradient absurdly longer than the others' does
+        not take part in the shift.
         """
         with self._lock:
             self._merged_at = self.traffic.accepted
-            others = [
+            held = [
                 (self._held[c.cid], c.weight)
                 for c in self.peer.contributions()
                 if c.cid in self._held
             ]
+        others = [(h.view, weight) for h, weight in held]
+        gradients = None
+        if gradient is not None:
+            norms = [h.gradient_norm for h, weight in held if weight > 0 and h.view.n_vectors > 1]
+            limit = longest_gradient(gradient, norms, self.charter.gossip.max_distance)
+            gradients = [(h.view, weight) for h, weight in held if h.gradient_norm <= limit]
         rate = self.charter.gossip.mix_rate
-        merged = merge(params, gradient, samples if own else None, others, rate)
+        merged = merge(params, gradient, samples if own else None, others, rate, gradients)
         self.traffic.models_merged += merged.n_models - int(own)
         return merged
 
