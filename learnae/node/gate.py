@@ -44,7 +44,8 @@ def gate(
     params
         Own params, float32, shape (schema.n_elements,).
     max_distance
-        Largest allowed Euclidean distance from `params`, as a multiple of their norm.
+        Largest allowed Euclidean distance from `params`, as a multiple of their norm, or of
+        that of params of 0.1 each where this is more: who starts from zeros is far from all.
 
     Raises
     ------
@@ -55,7 +56,8 @@ def gate(
     distance2, _ = kernels.payload_distance(view, 0, params)
     if view.n_vectors > 1:
         kernels.payload_distance(view, 1, None)
-    limit = max_distance * max(math.sqrt(float(np.dot(params, params))), 1e-6)
+    norm = math.sqrt(float(np.dot(params, params)))
+    limit = max_distance * max(norm, 0.1 * math.sqrt(params.size))
     if distance2 > limit * limit:
         raise PayloadError(
             f"params are {math.sqrt(distance2):.3g} away from ours, more than {limit:.3g} allowed"
