@@ -97,6 +97,8 @@ class Node:
         self.status = Status(home.identity.peer_id, self.settings.role)
         self._transport = transport
         self._checkpoint = home.load_checkpoint()
+        if home.damage is not None:
+            log.warning("%s; going on from the checkpoint before it", home.damage)
         peer = Peer(charter, home.identity, schema.digest, self._peer_state())
         self.session = Session(charter, schema, peer, transport, home.save_head)
         self._io = IoThread(self.session, home, self.params, self.settings, self.write_status)

@@ -152,18 +152,18 @@ def _read_tables(
     assert settings.data is not None
     choice = charter.data
     table = tabular.read_table(settings.data, choice)
-    test = None if settings.test is None else tabular.read_table(settings.test, choice)
-    if choice.mean is None or choice.std is None:
+    scaled, note = tabular.standardise(table, choice)
+    if note is not None:
+        log.info("%s", note)
+    if settings.test is None:
+        return scaled, None
+    test = tabular.read_table(settings.test, choice)
+    if choice.mean is None:
         # Held-out rows are scaled as the training rows are, not by statistics of their own.
         moments = tabular.Moments.of(table.x)
-        scale = dataclasses.replace(
-            choice, mean=tuple(map(float, moments.mean)), std=tuple(map(float, moments.std))
-        )
-        note = tabular.standardise(table, choice)[1]
-        log.info("%s", note)
-        choice = scale
-    table = tabular.standardise(table, choice)[0]
-    return table, None if test is None else tabular.standardise(test, choice)[0]
+        mean, std = tuple(map(float, moments.mean)), tuple(map(float, moments.std))
+        choice = dataclasses.replace(choice, mean=mean, std=std)
+    return scaled, tabular.standardise(test, choice)[0]
 
 
 def default_cache() -> Path:
