@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.errors import CharterError, CheckpointError, StateError
+from learnae.errors import CharterError, StateError
 from learnae.learn import tabular
 from learnae.learn.models import Model
-from learnae.node.checkpoint import Checkpoint, decode_checkpoint
+from learnae.node.checkpoint import Checkpoint
 from learnae.node.gate import saved_params
+from learnae.node.home import newest_checkpoint
 from learnae.node.join import read_charter
 from learnae.node.trainer import charter_model, default_cache
 from learnae.payload import PyTree, Schema, unflatten
@@ -57,19 +58,9 @@ def read_checkpoint(home: str | os.PathLike[str]) -> Checkpoint:
     CheckpointError
         If there is one, but damaged, and the one before as well.
     """
-    damage: CheckpointError | None = None
-    for name in ("checkpoint", "checkpoint.previous"):
-        path = Path(home, name)
-        try:
-            return decode_checkpoint(path.read_bytes())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from error
-        except CheckpointError as error:
-            damage = damage or CheckpointError(f"{path}: {error}")
-    if damage is not None:
-        raise damage
+    checkpoint, _ = newest_checkpoint(Path(home))
+    if checkpoint is not None:
+        return checkpoint
     raise StateError(
         f"{Path(home)} holds no checkpoint: give the folder of a peer that has trained (--home)"
     )
