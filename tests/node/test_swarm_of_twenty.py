@@ -75,7 +75,7 @@ def test_faults_cost_next_to_nothing(shares: tuple[Charter, list[Table], Table])
 
 
 def test_the_same_seed_gives_the_same_bytes(shares: tuple[Charter, list[Table], Table]) -> None:
-    n_rounds = 30
+    n_rounds = 20
     stormy = _run(shares, _faults(n_rounds), n_rounds)
     again = _run(shares, _faults(n_rounds), n_rounds)
     calm = _run(shares, Faults(), n_rounds)
