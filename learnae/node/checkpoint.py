@@ -264,7 +264,7 @@ def _dtype(name: str) -> np.dtype[Any]:
             import ml_dtypes  # registers the name with NumPy
         except ImportError as error:
             raise CheckpointError(
-                "the checkpoint holds bfloat16 arrays: install ml_dtypes (learnae[train] has it)"
+                "the checkpoint holds bfloat16 arrays: pip install ml_dtypes"
             ) from error
         bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
         return bfloat16

