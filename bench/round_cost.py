@@ -1,7 +1,7 @@
 """What the swarm adds to a peer's training time, for a model of real size.
 
     python bench/round_cost.py
-    python bench/round_cost.py --hidden 2000 2000 400 --batch 64 --others 4 --json out.json
+    python bench/round_cost.py --hidden 2000 2000 400 --batch 144 --others 4 --json out.json
 
 One peer trains for real and is joined to a swarm over the directory transport; other peers (a
 process beside it) announce a new model about once a round. Blocks of rounds alone and in the
@@ -174,11 +174,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hidden", type=int, nargs="+", default=[2000, 2000, 400])
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=144)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--codec", default="i8")
     parser.add_argument("--others", type=int, default=4)
-    parser.add_argument("--block", type=int, default=5, help="rounds a block")
+    parser.add_argument("--block", type=int, default=7, help="rounds a block")
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
