@@ -43,11 +43,6 @@ Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 #: (1,000 bytes), and well below the 1 MB at which Kubo's pubsub drops messages silently.
 MAX_MESSAGE_NBYTES = 4096
 
-#: Largest node that `NodeStore` takes: a message, so that every message can be a node too.
-MAX_NODE_NBYTES = MAX_MESSAGE_NBYTES
-#: Nodes that a peer keeps for others, the newest ones.
-KEEP_NODES = 64
-
 #: Largest node that `Nodes.put_node` takes: what fits a message fits a node.
 MAX_NODE_NBYTES = MAX_MESSAGE_NBYTES
 
@@ -180,51 +175,5 @@ class Reaching(Protocol):
         """Try to connect to whoever is at `addresses`, in the background, and keep trying.
 
         Never waits and never fails: they are what somebody announced, and may be anything.
-        """
-        ...
-
-
-@runtime_checkable
-class NodeStore(Protocol):
-    """What some transports can do beside: keep DAG-CBOR nodes, whose links can be followed.
-
-    Each announcement of a peer links to the one before. Where announcements are nodes, whoever
-    has missed some walks back along these links.
-    """
-
-    def put_node(self, data: bytes) -> bytes:
-        """Store an encoded DAG-CBOR value and return its CID (CIDv1, dag-cbor, SHA-256).
-
-        This peer's newest `KEEP_NODES` nodes stay; ``owned()`` does not list them.
-
-        Raises
-        ------
-        ValueError
-            More than `MAX_NODE_NBYTES` bytes.
-        """
-        ...
-
-    def get_node(self, cid: bytes, deadline_s: float) -> bytes:
-        """Fetch a node, verified against `cid`, of at most `MAX_NODE_NBYTES` bytes.
-
-        Raises
-        ------
-        NotFound
-            Nobody within reach has it.
-        TransportError
-            Too large, too slow, unreadable, or not the bytes that `cid` names.
-        """
-        ...
-
-
-@runtime_checkable
-class Reaching(Protocol):
-    """What some transports can do beside: connect to where an announcement says its sender is."""
-
-    def reach(self, addresses: Sequence[str]) -> None:
-        """Connect to the peer behind `addresses` (multiaddrs, best first), if it can be done soon.
-
-        The addresses come from others and may be anything. A peer that cannot be reached is no
-        error here: the ``get`` that follows says so.
         """
         ...
