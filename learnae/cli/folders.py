@@ -27,19 +27,19 @@ def known_homes() -> list[Path]:
 
 
 @contextlib.contextmanager
-def open_to_look(address: str) -> Iterator[Transport]:
-    """Open a transport that exists already, without leaving a trace in it.
+def open_to_look(address: str, *, must_exist: bool = True) -> Iterator[Transport]:
+    """Open a transport as nobody in particular, without leaving a trace in it.
 
     Raises
     ------
     UsageError
-        If `address` is not understood or names a folder that is not there.
+        If `address` is not understood or, with `must_exist`, names a folder that is not there.
     """
     from learnae.transports import open_transport
 
     scheme, _, path = address.partition(":")
     folder = Path(path).expanduser()
-    if scheme == "directory" and path and not folder.is_dir():
+    if must_exist and scheme == "directory" and path and not folder.is_dir():
         raise UsageError(
             f"{path} is not a folder: no peer has used this transport yet; check the path"
         )
@@ -50,6 +50,6 @@ def open_to_look(address: str) -> Iterator[Transport]:
         transport.close()
         # Opening makes a place for one's own objects. An observer stores none, and the folder
         # would look like a peer's.
-        for part in ("objects", "partial"):
+        for part in ("objects", "partial") if scheme == "directory" else ():
             with contextlib.suppress(OSError):
                 (folder / part / OBSERVER).rmdir()
