@@ -14,10 +14,12 @@ from typing import Protocol
 import pytest
 
 from learnae.errors import NotFound, TransportError
+from learnae.swarm.dagcbor import Link, decode, encode
 from learnae.transports import Transport, cid_of
-from learnae.transports.seam import MAX_MESSAGE_NBYTES
+from learnae.transports.cid import node_cid
+from learnae.transports.seam import MAX_MESSAGE_NBYTES, MAX_NODE_NBYTES, Nodes
 
-__all__ = ["Harness", "TransportContract"]
+__all__ = ["Harness", "NodesContract", "TransportContract"]
 
 MIB = 1 << 20
 TOPIC = "learnae/1/" + "0f" * 32
@@ -39,6 +41,17 @@ def sample(n: int, salt: int = 0) -> bytes:
 
 
 class TransportContract:
+    # What a transport that seals its objects may say differently.
+    MAX_MESSAGE_NBYTES = MAX_MESSAGE_NBYTES
+
+    def name_of(self, data: bytes) -> bytes:
+        """Return the CID that an object must get."""
+        return cid_of(data)
+
+    def stored_nbytes(self, n: int) -> int:
+        """Return how large an object of `n` bytes is in the store."""
+        return n
+
     @pytest.fixture
     def ann(self, harness: Harness) -> Transport:
         return harness.open("ann")
@@ -53,7 +66,7 @@ class TransportContract:
     def test_put_and_get(self, ann: Transport, bob: Transport, n: int) -> None:
         data = sample(n)
         cid = ann.put(data)
-        assert cid == cid_of(data)
+        assert cid == self.name_of(data)
         for peer in (ann, bob):
             view = peer.get(cid, n, 5.0)
             assert view == data
@@ -66,11 +79,11 @@ class TransportContract:
         mapped[:] = data
         array = bytearray(data)
         for buffer in (data, array, memoryview(data), mapped):
-            assert ann.put(buffer) == cid_of(data)
+            assert ann.put(buffer) == self.name_of(data)
         array[:] = bytes(len(data))
         array.append(1)
         mapped.close()
-        assert bob.get(cid_of(data), len(data), 5.0) == data
+        assert bob.get(self.name_of(data), len(data), 5.0) == data
 
     def test_put_again(self, ann: Transport) -> None:
         first, second = ann.put(b"first"), ann.put(b"second")
@@ -97,8 +110,10 @@ class TransportContract:
     def test_larger_than_accepted(self, ann: Transport, bob: Transport) -> None:
         for n in (1000, 2 * MIB):
             cid = ann.put(sample(n))
+            stored = self.stored_nbytes(n)
             for peer in (ann, bob):
-                with pytest.raises(TransportError, match=f"{n} bytes.* {n - 1} ") as caught:
+                line = f"{stored} bytes.* {stored - 1} "
+                with pytest.raises(TransportError, match=line) as caught:
                     peer.get(cid, n - 1, 5.0)
                 assert not isinstance(caught.value, NotFound)
 
@@ -138,7 +153,7 @@ class TransportContract:
     def test_messages_arrive_once_and_in_order(self, ann: Transport, bob: Transport) -> None:
         heard = bob.subscribe(TOPIC)
         assert heard.take() == []
-        messages = [b"", b"\xff" * 1000, b"\n", bytes(MAX_MESSAGE_NBYTES)]
+        messages = [b"", b"\xff" * 1000, b"\n", bytes(self.MAX_MESSAGE_NBYTES)]
         for message in messages:
             ann.publish(TOPIC, message)
         assert heard.take() == messages
@@ -170,7 +185,7 @@ class TransportContract:
 
     def test_message_too_large(self, ann: Transport) -> None:
         with pytest.raises(ValueError, match="at most"):
-            ann.publish(TOPIC, bytes(MAX_MESSAGE_NBYTES + 1))
+            ann.publish(TOPIC, bytes(self.MAX_MESSAGE_NBYTES + 1))
 
     def test_late_subscriber_hears_the_newest_of_everybody(self, harness: Harness) -> None:
         for name in ("ann", "bob", "eve"):
@@ -285,7 +300,7 @@ class TransportContract:
                     data = b"%d %d" % (number, i)
                     ann.publish(TOPIC, data)
                     assert ann.get(ann.put(data), 100, 5.0) == data
-                    ann.drop(cid_of(data))
+                    ann.drop(self.name_of(data))
             except BaseException as error:
                 failures.append(error)
 
@@ -300,3 +315,80 @@ class TransportContract:
         assert ann.owned() == []
         assert len(messages) == len(set(messages))
         assert any(message.endswith(b" 39") for message in messages)
+
+
+class NodesContract:
+    """What a transport that keeps nodes must do beside."""
+
+    @pytest.fixture
+    def ann(self, harness: Harness) -> Transport:
+        return harness.open("ann")
+
+    @pytest.fixture
+    def bob(self, harness: Harness) -> Transport:
+        return harness.open("bob")
+
+    def test_a_chain_is_walked_from_its_newest_message(
+        self, ann: Transport, bob: Transport
+    ) -> None:
+        assert isinstance(ann, Nodes) and isinstance(bob, Nodes)
+        heard = bob.subscribe(TOPIC)
+        links: list[bytes] = []
+        for i in range(20):
+            node = encode({"number": i, "previous": Link(links[-1]) if links else None})
+            links.append(ann.put_node(node))
+            assert links[-1] == ann.put_node(node) == node_cid(node)
+            if i == 19:
+                ann.publish(TOPIC, node)
+        (newest,) = heard.take()
+        assert node_cid(newest) == links[-1]
+        for i in reversed(range(20)):
+            node = decode(bob.get_node(links[i], 5.0))
+            assert node == {"number": i, "previous": links[i - 1] if i else None}
+        assert ann.owned() == bob.owned() == []
+
+    def test_a_chain_goes_on_after_a_restart(
+        self, harness: Harness, ann: Transport, bob: Transport
+    ) -> None:
+        assert isinstance(ann, Nodes) and isinstance(bob, Nodes)
+        heard = bob.subscribe(TOPIC)
+        first = ann.put_node(encode({"number": 1}))
+        second = ann.put_node(encode({"number": 2}))
+        ann.close()
+        again = harness.open("ann")
+        assert isinstance(again, Nodes)
+        again.publish(TOPIC, encode({"number": 2}))
+        third = again.put_node(encode({"number": 3}))
+        again.publish(TOPIC, encode({"number": 3}))
+        assert len(heard.take()) == 2
+        for i, cid in enumerate((first, second, third), start=1):
+            assert bob.get_node(cid, 5.0) == encode({"number": i})
+
+    def test_dropped_and_unknown_nodes(self, ann: Transport, bob: Transport) -> None:
+        assert isinstance(ann, Nodes) and isinstance(bob, Nodes)
+        heard = bob.subscribe(TOPIC)
+        for node in (b"\xa0", b"\x80"):
+            ann.put_node(node)
+            ann.publish(TOPIC, node)
+        assert heard.take() == [b"\xa0", b"\x80"]
+        ann.drop_node(node_cid(b"\xa0"))
+        ann.drop_node(node_cid(b"\xa0"))
+        ann.drop_node(node_cid(b"never seen"))
+        with pytest.raises(NotFound):
+            bob.get_node(node_cid(b"\xa0"), 0.5)
+        with pytest.raises(NotFound):
+            bob.get_node(node_cid(b"never seen"), 0.5)
+        assert bob.get_node(node_cid(b"\x80"), 5.0) == b"\x80"
+
+    def test_node_too_large(self, ann: Transport) -> None:
+        assert isinstance(ann, Nodes)
+        with pytest.raises(ValueError, match="at most"):
+            ann.put_node(bytes(MAX_NODE_NBYTES + 1))
+
+    def test_closed_nodes(self, ann: Transport) -> None:
+        assert isinstance(ann, Nodes)
+        cid = ann.put_node(b"\xa0")
+        ann.close()
+        for call in (lambda: ann.put_node(b"\x80"), lambda: ann.get_node(cid, 1.0)):
+            with pytest.raises(TransportError, match="closed"):
+                call()
