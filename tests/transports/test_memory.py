@@ -6,7 +6,8 @@ import dataclasses
 from collections import Counter
 
 import pytest
-from transports.contract import Harness, NodesContract, TransportContract
+from transports.contract import Harness, TransportContract
+from transports.nodes_contract import NodesContract
 
 from learnae.errors import NotFound, TransportError
 from learnae.transports import Faults, MemoryNetwork, Partition, Subscription, Transport, cid_of

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transports.contract import TOPIC, Harness, NodesContract, TransportContract, sample
+from transports.contract import TOPIC, Harness, TransportContract, sample
+from transports.nodes_contract import NodesContract
 
 from learnae.errors import NotFound, TransportError
 from learnae.swarm.dagcbor import decode
