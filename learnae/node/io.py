@@ -133,6 +133,7 @@ class IoThread:
             self._session.listen(time.time())
             self._note_clock()
             self._fetch()
+            self._session.catch_up(time.time())
         except TransportError as error:
             log.warning("%s", error)
         checkpoint, self.checkpoint = self.checkpoint, None

@@ -53,6 +53,7 @@ def adopt(
         waited = time.monotonic() - began
         if waited > deadline_s or (session.n_remembered and not fetches):
             break
+        session.catch_up(time.time())
         if not session.heard_weights and waited > patience_s:
             break
         if not fetches:

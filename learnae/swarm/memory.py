@@ -7,6 +7,7 @@ last change, so that the first entry is the one to give up.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from learnae.swarm.announcement import Announcement, Kind
 from learnae.swarm.events import Fetch, Forgot
@@ -56,6 +57,14 @@ class Memory:
     def start(self, fetch: Fetch, now: float) -> None:
         """Note that a fetch is under way."""
         self.in_flight[fetch.peer_id], self._since[fetch.peer_id] = fetch, now
+
+    def recall(self, announcement: Announcement) -> None:
+        """Take an earlier announcement's model as the offer of its peer, if there is no later."""
+        a, record = announcement, self.known[announcement.peer_id]
+        later = record.offer is not None and record.offer.sequence >= a.sequence
+        if a.kind is Kind.WEIGHTS and a.payload is not None and not later:
+            offer = Offer(a.payload, a.sequence, a.round, a.samples, a.addresses)
+            self.known[a.peer_id] = replace(record, offer=offer)
 
     def finish(self, fetch: Fetch) -> bool:
         """Note that a fetch is over; False if it was not under way."""

@@ -27,10 +27,11 @@ from learnae.swarm.events import (
     Heard,
     Ignored,
     Reason,
+    Recalled,
     Rejected,
 )
 from learnae.swarm.fields import MAX_ANNOUNCEMENT_NBYTES, MAX_ROUND, fit_addresses
-from learnae.swarm.law import CHEAP, SIGNED, TIMELY, Case, objection
+from learnae.swarm.law import CHEAP, EARLIER, SIGNED, TIMELY, Case, objection
 from learnae.swarm.memory import Memory
 from learnae.swarm.state import Known, PeerState
 from learnae.swarm.topology import choose
@@ -154,7 +155,31 @@ class Peer:
         if reason is not None:
             return [Ignored(reason, announcement.peer_id), *events]
         self._memory.record(announcement, opened.cid, now)
-        return [Heard(announcement), *events]
+        since = 0 if case.last is None else case.last.sequence
+        return [Heard(announcement, since), *events]
+
+    def receive_earlier(self, data: bytes) -> list[Event]:
+        """Take in an announcement that precedes what was heard of its sender.
+
+        It comes from a walk back along the links, so neither its age nor its being no news
+        speaks against it. Where it has a model and no later one is known, that is offered.
+
+        Returns
+        -------
+        list of Event
+            Recalled or Ignored.
+        """
+        try:
+            opened = open_announcement(bytes(data[: MAX_ANNOUNCEMENT_NBYTES + 1]))
+        except AnnouncementError as error:
+            return [Ignored(Reason.MALFORMED, None, str(error))]
+        reason = objection(EARLIER, self._case(opened))
+        if reason is None and not opened.verified():
+            reason = Reason.FORGED
+        if reason is not None:
+            return [Ignored(reason, opened.announcement.peer_id)]
+        self._memory.recall(opened.announcement)
+        return [Recalled(opened.announcement)]
 
     def _case(self, opened: Opened) -> Case:
         last = self._memory.known.get(opened.announcement.peer_id)
