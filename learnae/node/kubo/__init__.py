@@ -17,7 +17,16 @@ from learnae.node.kubo.daemon import (
     start_daemon,
     stop_daemon,
 )
-from learnae.node.kubo.repo import ANYWHERE, LOOPBACK, RepoOptions, init_repo, is_repo
+from learnae.node.kubo.repo import (
+    ANYWHERE,
+    LOOPBACK,
+    RepoOptions,
+    check_listen,
+    check_peers,
+    default_repo,
+    init_repo,
+    is_repo,
+)
 
 __all__ = [
     "ANYWHERE",
@@ -30,6 +39,9 @@ __all__ = [
     "binary_version",
     "cached_binary",
     "check_daemon",
+    "check_listen",
+    "check_peers",
+    "default_repo",
     "find_binary",
     "init_repo",
     "inspect_daemon",

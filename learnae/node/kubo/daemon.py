@@ -128,17 +128,16 @@ def stop_daemon(repo: Path, *, deadline_s: float = 15.0) -> bool:
         It does not end.
     """
     pid = daemon_pid(repo)
-    asked = False
-    with contextlib.suppress(TransportError):
-        Rpc(str(repo)).call("shutdown", deadline_s=deadline_s)
-        asked = True
     if pid is None:
-        return asked
-    if not _ended(pid, deadline_s if asked else 0.0):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        if not _ended(pid, deadline_s):
-            raise UsageError(f"the IPFS daemon {pid} on {repo} does not stop: kill {pid}")
+        # Started by somebody else: all that can be done is to ask.
+        with contextlib.suppress(TransportError):
+            Rpc(str(repo)).call("shutdown", deadline_s=deadline_s)
+            return True
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if not _ended(pid, deadline_s):
+        raise UsageError(f"the IPFS daemon {pid} on {repo} does not stop: kill {pid}")
     with contextlib.suppress(FileNotFoundError):
         (repo / PID).unlink()
     return True
@@ -156,7 +155,7 @@ def inspect_daemon(api: str) -> DaemonStatus:
     pid = None if rpc.repo is None else daemon_pid(Path(rpc.repo))
     try:
         facts = describe(rpc)
-        stat = rpc.call("repo/stat", options={"size-only": "true"})[0]
+        stat = rpc.call("repo/stat")[0]
         where = rpc.api()
     except TransportError:
         return DaemonStatus(running=False, repo=rpc.repo, pid=pid)

@@ -15,6 +15,7 @@ from typing import Any
 from learnae.errors import StateError, UsageError
 from learnae.node.kubo.binary import find_binary
 from learnae.transports.atomic import explain
+from learnae.transports.ipfs.dialling import is_dialable
 
 __all__ = [
     "ANYWHERE",
@@ -22,7 +23,9 @@ __all__ = [
     "SWARM_KEY",
     "RepoOptions",
     "check_listen",
+    "check_peers",
     "daemon_environment",
+    "default_repo",
     "init_repo",
     "is_repo",
     "network_of",
@@ -47,6 +50,8 @@ class RepoOptions:
         keeps what the repo has, or begins with `ANYWHERE`.
     mdns
         Whether to look for daemons in the local network.
+    peers
+        Multiaddrs, with peer ids, of daemons to stay connected to, beside those it has.
     storage_max
         Size at which the daemon begins to collect what nobody pins.
     """
@@ -54,7 +59,15 @@ class RepoOptions:
     swarm_key_text: str | None
     listen: tuple[str, ...] | None = None
     mdns: bool = False
+    peers: tuple[str, ...] = ()
     storage_max: str = "10GB"
+
+
+def default_repo(swarm_id: bytes) -> Path:
+    """Return the folder of the daemon that this user runs for a swarm."""
+    import platformdirs
+
+    return platformdirs.user_data_path("learnae") / swarm_id.hex()[:16] / "ipfs"
 
 
 def is_repo(repo: Path) -> bool:
@@ -141,6 +154,7 @@ def _adapt(config: dict[str, Any], options: RepoOptions, *, new: bool) -> None:
     config["Pubsub"]["Enabled"] = True
     config["Discovery"]["MDNS"]["Enabled"] = options.mdns
     config["Datastore"]["StorageMax"] = options.storage_max
+    _add_peers(config, options.peers)
     if private:
         # The profile `test` has no bootstrap, no AutoConf and no NAT port mapping already.
         config["Bootstrap"] = []
@@ -184,6 +198,16 @@ def _merge(config: dict[str, Any], changes: Mapping[str, Any]) -> None:
             config[key] = value
 
 
+def _add_peers(config: dict[str, Any], addresses: Sequence[str]) -> None:
+    known = {entry["ID"]: entry for entry in config.get("Peering", {}).get("Peers") or []}
+    for address in addresses:
+        place, _, peer_id = address.rpartition("/p2p/")
+        entry = known.setdefault(peer_id, {"ID": peer_id, "Addrs": []})
+        if place not in entry["Addrs"]:
+            entry["Addrs"].append(place)
+    config["Peering"] = {"Peers": list(known.values())}
+
+
 def _with_port(address: str) -> str:
     """Replace port 0 by a free one, so that the address stays what it is."""
     if not address.endswith("/tcp/0"):
@@ -221,5 +245,22 @@ def check_listen(addresses: Sequence[str]) -> tuple[str, ...]:
         if not re.fullmatch(r"/(ip4|ip6)/[0-9a-fA-F.:]+/tcp/\d{1,5}", address):
             raise UsageError(
                 f"{address!r} is not an address to listen at: write one like /ip4/0.0.0.0/tcp/4001"
+            )
+    return tuple(addresses)
+
+
+def check_peers(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Return addresses of daemons, if they can be dialled.
+
+    Raises
+    ------
+    UsageError
+        One is not a TCP multiaddr with a peer id.
+    """
+    for address in addresses:
+        if not is_dialable(address):
+            raise UsageError(
+                f"{address!r} is not a daemon's address: write one like "
+                "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW... (`learnae ipfs status` prints it)"
             )
     return tuple(addresses)
