@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from learnae.errors import LearnaeError, TransportError
 from learnae.node.clock import suspicion
+from learnae.node.fetching import Fetchers
 from learnae.node.home import Checkpoint, Home
 from learnae.node.session import Contribution, Session
 
@@ -72,14 +70,15 @@ class IoThread:
         self,
         session: Session,
         home: Home,
-        params: NDArray[np.float32],
+        fetchers: Fetchers,
         settings: NodeSettings,
         write_status: Callable[[], None],
     ) -> None:
         self.outgoing: Contribution | None = None
         self.checkpoint: Checkpoint | None = None
         self.budget = session.charter.gossip.fan_in
-        self._session, self._home, self._params = session, home, params
+        self._session, self._home, self._fetchers = session, home, fetchers
+        fetchers.done = self.wake
         self._settings, self._write_status = settings, write_status
         self._unbounded = self._closing = False
         self._failure: BaseException | None = None
@@ -107,10 +106,12 @@ class IoThread:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._fetchers.close()
         return self._failure is None
 
     def check(self) -> None:
-        """Raise what stopped this thread, if anything did."""
+        """Raise what stopped this thread or a fetcher, if anything did."""
+        self._failure = self._failure or self._fetchers.failure
         if isinstance(self._failure, LearnaeError):
             raise self._failure
         if self._failure is not None:
@@ -132,8 +133,8 @@ class IoThread:
             self._say()
             self._session.listen(time.time())
             self._note_clock()
-            self._fetch()
             self._session.catch_up(time.time())
+            self._fetch()
         except TransportError as error:
             log.warning("%s", error)
         checkpoint, self.checkpoint = self.checkpoint, None
@@ -161,12 +162,10 @@ class IoThread:
     def _fetch(self) -> None:
         if self._unbounded:
             self.budget = self._session.charter.gossip.fan_in
-        while self.budget > 0 and not self._closing and self.outgoing is None:
-            fetches = self._session.wanted(time.time(), limit=1)
-            if not fetches:
-                return
-            self.budget -= 1
-            self._session.fetch(fetches[0], self._params, time.time())
+        if self.budget > 0 and not self._closing:
+            for fetch in self._session.wanted(time.time(), limit=self.budget):
+                self.budget -= 1
+                self._fetchers.give(fetch)
 
     def _note_clock(self) -> None:
         suspect = self._session.clock_suspect

@@ -2,16 +2,17 @@
 
 A `Node` owns one I/O thread. Training stays on the caller's thread and meets the swarm in
 `Node.finish_round`, which encodes, hands the bytes over, and merges what has arrived by then;
-it never waits for the network. Two things may be slow, the disk and the network, and both are
-the I/O thread's.
+it never waits for the network. What may be slow is done elsewhere: the disk and announcements
+by the I/O thread, and each fetch by a thread of its own.
 
 ::
 
     training thread                          I/O thread
     ---------------                          ----------
     steps ...                                publish the newest contribution
-    finish_round: encode -> hand over ---->  take announcements, pick, fetch, gate, remember
+    finish_round: encode -> hand over ---->  take announcements, pick whom to fetch from
                   merge <---- remembered     write checkpoint and status when due
+                                             fetchers: get, gate, remember
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from learnae import kernels
 from learnae.errors import ModelError, TransportError
 from learnae.node.clock import require_possible_clock
+from learnae.node.fetching import Fetchers
 from learnae.node.home import Checkpoint, Home
 from learnae.node.io import IoThread, NodeSettings
 from learnae.node.merging import Merged
@@ -87,7 +89,8 @@ class Node:
         self._checkpoint = home.load_checkpoint()
         peer = Peer(charter, home.identity, schema.digest, self._peer_state())
         self.session = Session(charter, schema, peer, transport, home.save_head)
-        self._io = IoThread(self.session, home, self.params, self.settings, self.write_status)
+        self._fetchers = Fetchers(self.session, self.params)
+        self._io = IoThread(self.session, home, self._fetchers, self.settings, self.write_status)
         self._rounds_log: list[str] = []
         self._last_checkpoint = 0.0
         self._cpu_start = 0.0
@@ -106,7 +109,7 @@ class Node:
         if self._checkpoint is not None:
             self._resume(self._checkpoint)
             listen_at_start(self.session)
-        elif adopt(self.session, self.params, self.settings.patience_s, self.settings.adopt_s):
+        elif self._adopt():
             self.status.adopted_round = self.session.adopt_round()
             log.info("adopted the swarm's model of round %d", self.round)
         self.session.sweep()
@@ -126,6 +129,7 @@ class Node:
         finally:
             self.session.close()
             self._transport.close()
+            self._fetchers.join()
             self.home.close()
 
     def __enter__(self) -> Node:
@@ -257,6 +261,10 @@ class Node:
         return status
 
     # -- starting ----------------------------------------------------------------------
+
+    def _adopt(self) -> bool:
+        patience_s, deadline_s = self.settings.patience_s, self.settings.adopt_s
+        return adopt(self.session, self._fetchers, self.params, patience_s, deadline_s)
 
     def _peer_state(self) -> PeerState | None:
         checkpoint = self._checkpoint

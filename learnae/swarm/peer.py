@@ -271,6 +271,9 @@ class Peer:
     def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
         """Choose what to fetch next: at most `fan_in` less what is under way, and `limit`.
 
+        A fetch that has been under way for long counts no more, so that the others need not wait
+        for a peer that does not answer; of these there are at most four.
+
         Peers of whom nothing is remembered yet come first: until each is heard once, the mean
         is not over the whole swarm. Otherwise the draw is even. Every fetch returned counts as
         under way until `fetched` is called for it, or for 300 s: take only what you will fetch.
@@ -278,7 +281,7 @@ class Peer:
         memory, gossip = self._memory, self.charter.gossip
         memory.give_up(now)
         candidates = memory.candidates(self._round, gossip.max_staleness, now)
-        room = gossip.fan_in - len(memory.in_flight)
+        room = gossip.fan_in - memory.n_under_way(now)
         room = room if limit is None else min(room, limit)
         new = [peer_id for peer_id in candidates if peer_id not in memory.remembered]
         chosen = choose(self.peer_id, self._round, new, room)
