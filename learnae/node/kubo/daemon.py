@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from learnae.transports.ipfs import Rpc, describe
 __all__ = [
     "Daemon",
     "DaemonStatus",
+    "await_daemon",
     "check_daemon",
+    "daemon_command",
+    "daemon_pid",
     "inspect_daemon",
     "start_daemon",
     "stop_daemon",
@@ -92,31 +96,51 @@ def start_daemon(repo: Path, *, deadline_s: float = 60.0) -> Daemon:
     running = _running(repo)
     if running is not None:
         return running
-    private = (repo / SWARM_KEY).exists()
-    with contextlib.suppress(FileNotFoundError):
-        (repo / "api").unlink()  # of a daemon that was killed
     with open(repo / LOG, "wb") as log:
         process = subprocess.Popen(
-            [str(find_binary()), "daemon", "--enable-gc", "--migrate=false"],
-            env=daemon_environment(repo, private=private),
+            daemon_command(repo),
+            env=daemon_environment(repo, private=(repo / SWARM_KEY).exists()),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     (repo / PID).write_text(f"{process.pid}\n", encoding="ascii")
+    try:
+        found = await_daemon(repo, lambda: process.poll() is None, deadline_s)
+    except UsageError:
+        process.kill()
+        process.wait()
+        raise
+    process.returncode = 0  # it goes on without us: no warning that it still runs
+    return found
+
+
+def daemon_command(repo: Path) -> list[str]:
+    """Return the command that runs a repo's daemon, and forget an earlier daemon's address."""
+    with contextlib.suppress(FileNotFoundError):
+        (repo / "api").unlink()  # of a daemon that was killed
+    return [str(find_binary()), "daemon", "--enable-gc", "--migrate=false"]
+
+
+def await_daemon(repo: Path, is_alive: Callable[[], bool], deadline_s: float) -> Daemon:
+    """Wait until the daemon that was started on a repo answers.
+
+    Raises
+    ------
+    UsageError
+        It ended, with its own last words, or is not ready in time.
+    """
     deadline = time.monotonic() + deadline_s
-    while process.poll() is None and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        alive = is_alive()
         found = _running(repo)
         if found is not None:
-            process.returncode = 0  # it goes on without us: no warning that it still runs
             return found
+        if not alive:
+            raise UsageError(f"the IPFS daemon on {repo} did not start: {_last_words(repo)}")
         time.sleep(0.05)
-    if process.poll() is None:
-        process.terminate()
-        process.wait()
-        raise UsageError(f"the IPFS daemon on {repo} was not ready within {deadline_s:g} s")
-    raise UsageError(f"the IPFS daemon on {repo} did not start: {_last_words(repo)}")
+    raise UsageError(f"the IPFS daemon on {repo} was not ready within {deadline_s:g} s")
 
 
 def stop_daemon(repo: Path, *, deadline_s: float = 15.0) -> bool:
