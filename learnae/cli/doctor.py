@@ -61,9 +61,11 @@ def command(
     from learnae.node.doctor import Doctor, Verdict
 
     def open_it(swarm: Charter) -> AbstractContextManager[Transport]:
+        from learnae.node.access import access_of
         from learnae.node.join import default_transport
 
-        return open_to_look(transport or default_transport(swarm), must_exist=False)
+        access = access_of(charter, swarm)
+        return open_to_look(transport or default_transport(swarm), access, must_exist=False)
 
     findings = []
     for finding in Doctor(charter, home, open_it, listen).examine():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from learnae.errors import UsageError
 
 if TYPE_CHECKING:
+    from learnae.node.access import Access
     from learnae.transports import Transport
 
 __all__ = ["known_homes", "open_to_look"]
@@ -27,14 +28,22 @@ def known_homes() -> list[Path]:
 
 
 @contextlib.contextmanager
-def open_to_look(address: str, *, must_exist: bool = True) -> Iterator[Transport]:
+def open_to_look(
+    address: str, access: Access | None = None, *, must_exist: bool = True
+) -> Iterator[Transport]:
     """Open a transport as nobody in particular, without leaving a trace in it.
+
+    Parameters
+    ----------
+    access
+        What opens what is sealed; None for who has no key.
 
     Raises
     ------
     UsageError
         If `address` is not understood or, with `must_exist`, names a folder that is not there.
     """
+    from learnae.node.access import open_swarm_transport
     from learnae.transports import open_transport
 
     scheme, _, path = address.partition(":")
@@ -43,7 +52,10 @@ def open_to_look(address: str, *, must_exist: bool = True) -> Iterator[Transport
         raise UsageError(
             f"{path} is not a folder: no peer has used this transport yet; check the path"
         )
-    transport = open_transport(address, OBSERVER)
+    if access is None:
+        transport = open_transport(address, OBSERVER)
+    else:
+        transport = open_swarm_transport(address, OBSERVER, access)
     try:
         yield transport
     finally:

@@ -103,11 +103,11 @@ def decode_invite(text: str) -> Invite:
     data = _checked(compact[len(_PREFIX) :])
     try:
         invite = _from_content(dagcbor.decode(data))
-    except ValueError as error:
-        raise InviteError("this invite is whole, but not one that learnae makes") from error
-    if encode_invite(invite) != compact:
-        raise InviteError("this invite is whole, but not one that learnae makes")
-    return invite
+        if encode_invite(invite) == compact:
+            return invite
+    except ValueError:
+        pass
+    raise InviteError("this invite is whole, but not one that learnae makes")
 
 
 def _check(data: bytes) -> bytes:

@@ -14,7 +14,10 @@ from click.testing import CliRunner
 from learnae import cli, errors
 from learnae.cli import main
 
-COMMANDS = ["demo", "create", "join", "status", "doctor", "inspect", "evaluate", "export"]
+COMMANDS = [
+    *("demo", "create", "join", "ipfs", "invite", "status", "doctor"),
+    *("inspect", "evaluate", "export"),
+]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
