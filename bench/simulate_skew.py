@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from learnae.learn import magic, partition, tabular
 from learnae.learn.baseline import train_alone
 from learnae.learn.batches import BatchSource
-from learnae.learn.drift import swarm_shift
 from learnae.learn.evaluation import evaluate
 from learnae.learn.models import mlp
 from learnae.learn.optimizers import make_optimizer, use_compilation_cache
@@ -278,8 +277,10 @@ def merge(setting, i, params, gradients, shifts, sent, known, size) -> None:
     params[i] = mean
     if setting.drift:
         own = sent[1] if setting.own_as_sent else gradients[i]
-        shift = swarm_shift(own, size[i], [(known[j][2], size[j]) for j in sorted(known)])
-        shifts[i] = None if shift is None else shift * np.float32(setting.shift_scale)
+        swarm_mean = own * np.float32(size[i] / total)
+        for j in sorted(known):
+            swarm_mean = swarm_mean + known[j][2] * np.float32(size[j] / total)
+        shifts[i] = (swarm_mean - own) * np.float32(setting.shift_scale)
 
 
 def study(setting: Setting, seeds: int) -> dict[str, object]:

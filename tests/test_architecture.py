@@ -163,6 +163,17 @@ def test_the_core_compiles_without_a_build_system(objects: list[Path]) -> None:
     assert len(objects) == len(C_SOURCES) >= 5
 
 
+@pytest.mark.parametrize("flag", ["-ffast-math", "-ffinite-math-only"])
+def test_the_core_refuses_inexact_arithmetic(flag: str, tmp_path: Path) -> None:
+    compiler = os.environ.get("CC", "cc")
+    need(shutil.which(compiler), "no C compiler")
+    source = ROOT / "core" / "src" / "status.c"
+    done = subprocess.run(
+        [compiler, flag, "-c", str(source)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode != 0 and "build without -ffast-math" in done.stderr
+
+
 def test_every_global_symbol_has_the_prefix(objects: list[Path]) -> None:
     need(shutil.which("nm"), "no nm (binutils)")
     command = ["nm", "--extern-only", "--defined-only", *map(str, objects)]

@@ -1,4 +1,5 @@
-"""An engineer's way in: install the C library, find it with CMake or pkg-config, link, run."""
+"""An engineer's ways in: install the C library and find it with CMake or pkg-config, or build it
+as a part of one's own project; link, run."""
 
 from __future__ import annotations
 
@@ -33,6 +34,16 @@ project(embedder C)
 find_package(learnae 0.1 REQUIRED)
 add_executable(program program.c)
 target_link_libraries(program PRIVATE learnae::core)
+"""
+
+
+CMAKE_SUBDIRECTORY = f"""
+cmake_minimum_required(VERSION 3.20)
+project(embedder C)
+add_subdirectory("{ROOT.as_posix()}" learnae)
+add_executable(program program.c)
+target_link_libraries(program PRIVATE learnae::core)
+install(TARGETS program)
 """
 
 
@@ -81,3 +92,27 @@ def test_pkg_config(prefix: Path) -> None:
     flags = run("pkg-config", "--cflags", "--libs", "learnae", cwd=prefix, **path).split()
     run("cc", "program.c", *flags, "-o", "linked", cwd=prefix.parent)
     assert run("./linked", cwd=prefix.parent) == f"{version()} 2 3 4"
+
+
+def test_pkg_config_with_folders_given_in_full(tmp_path: Path) -> None:
+    need(shutil.which("cmake"), "no cmake")
+    folders = {"LIBDIR": tmp_path / "lib64", "INCLUDEDIR": tmp_path / "headers"}
+    given = [f"-DCMAKE_INSTALL_{name}={folder}" for name, folder in folders.items()]
+    run("cmake", "-S", ROOT, "-B", "core", "-DLEARNAE_BUILD_TESTS=OFF", *given, cwd=tmp_path)
+    lines = (tmp_path / "core" / "learnae.pc").read_text("utf-8").splitlines()
+    assert f"libdir={folders['LIBDIR']}" in lines
+    assert f"includedir={folders['INCLUDEDIR']}" in lines
+
+
+def test_add_subdirectory_leaves_the_other_project_its_own(tmp_path: Path) -> None:
+    need(shutil.which("cmake"), "no cmake")
+    need(shutil.which("cc"), "no C compiler")
+    (tmp_path / "program.c").write_text(PROGRAM)
+    (tmp_path / "CMakeLists.txt").write_text(CMAKE_SUBDIRECTORY)
+    run("cmake", "-S", ".", "-B", "build", cwd=tmp_path)
+    run("cmake", "--build", "build", cwd=tmp_path)
+    run("cmake", "--install", "build", "--prefix", tmp_path / "prefix", cwd=tmp_path)
+    assert run("build/program", cwd=tmp_path) == f"{version()} 2 3 4"
+    installed = [path.name for path in (tmp_path / "prefix").rglob("*") if path.is_file()]
+    assert installed == ["program"]
+    assert "CMAKE_BUILD_TYPE:STRING=\n" in (tmp_path / "build" / "CMakeCache.txt").read_text()

@@ -2,7 +2,8 @@
  *
  * This header is the manual. The library is C11 with no dependency, no I/O, no global
  * state but the chosen instruction set, and no allocation: every buffer belongs to the
- * caller, who may pass it again as soon as the call returns.
+ * caller, who may pass it again as soon as the call returns. The stack has to have room for
+ * 80 KiB.
  *
  * Conventions
  *   - sizes named *_nbytes are bytes, counts named n_* are elements or items.
@@ -20,7 +21,9 @@
  *   order in which the caller lists the models. So every instruction set gives the same
  *   bits. Where a result is NaN, it is the one quiet NaN with bits 0x7fc00000. Infinities
  *   and subnormal numbers follow IEEE 754; the library never changes the rounding mode or
- *   flushes subnormals, and expects both at their defaults.
+ *   flushes subnormals, and expects both at their defaults. It does not compile under
+ *   -ffast-math; Clang's -ffp-contract=fast and -funsafe-math-optimizations cannot be seen from
+ *   inside, and would break these promises: do not build it with them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -92,7 +95,7 @@ learnae_status learnae_average(float *dst, const float *const *models, const flo
                                size_t n_models, size_t n_elements, learnae_message *message);
 
 /* params[i] = (1 - rate)*params[i] + rate*mean[i], where 1 - rate is rounded once.
- * rate in [0, 1], otherwise LEARNAE_ERR_ARGUMENT. */
+ * rate in [0, 1], otherwise LEARNAE_ERR_ARGUMENT. n_elements may be 0. */
 learnae_status learnae_mix(float *params, const float *mean, float rate, size_t n_elements,
                            learnae_message *message);
 
@@ -153,7 +156,7 @@ typedef struct learnae_payload {
 
 /* The exact size of a payload as learnae_payload_write() makes it. LEARNAE_ERR_ARGUMENT for
  * an unknown codec, n_vectors outside 1..LEARNAE_N_VECTORS_MAX, or n_elements 0;
- * LEARNAE_ERR_SIZE where the size does not fit in size_t. */
+ * LEARNAE_ERR_SIZE where the size does not fit in size_t, or the blocks not in 32 bits. */
 learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
                                       size_t *nbytes, learnae_message *message);
 
@@ -210,7 +213,8 @@ learnae_status learnae_payload_distance(const learnae_payload *payload, uint32_t
 /* ---- Checksum ------------------------------------------------------------------------ */
 
 /* CRC-32C (Castagnoli, reflected polynomial 0x82f63b78, initial and final inversion) of
- * nbytes bytes, continuing from crc; start with 0. "123456789" gives 0xe3069283. */
+ * nbytes bytes, continuing from crc; start with 0. "123456789" gives 0xe3069283.
+ * bytes may be NULL where nbytes is 0. */
 uint32_t learnae_crc32c(uint32_t crc, const void *bytes, size_t nbytes);
 
 #ifdef __cplusplus

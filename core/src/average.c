@@ -67,6 +67,9 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
                                      "rate is %g; it must lie in [0, 1]", (double)rate);
     }
+    if ((params == NULL || mean == NULL) && n_elements > 0) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "params or mean is NULL");
+    }
     const float *const models[2] = {params, mean};
     const float weights[2] = {1.0f - rate, rate};
     return learnae_average(params, models, weights, 2, n_elements, message);

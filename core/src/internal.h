@@ -13,15 +13,18 @@
 
 /* A fused multiply-add rounds once where the header promises two roundings. GCC fuses by
  * default wherever the target can (-march=native, aarch64), across intrinsics too. This works
- * without command-line flags, which an embedder's build would forget. */
+ * without command-line flags, which an embedder's build would forget. Clang's -ffp-contract=fast
+ * alone overrides it, and leaves no macro to refuse it by: the header warns of it. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-#if defined(__FAST_MATH__)
-#error "learnae promises the same bits everywhere: build without -ffast-math"
+/* GCC defines one for each part of -ffast-math, Clang 16 only these two. */
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) ||           \
+    defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#error "learnae promises the same bits everywhere: build without -ffast-math and its parts"
 #endif
 
 #include <float.h>

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from rich.panel import Panel
 
+    from learnae.node.trainer import TrainerSettings
+
 __all__ = ["command", "stop_when_input_closes"]
 
 LINE_EVERY_S = 5.0
@@ -97,7 +99,7 @@ def command(
         raise click.UsageError("--data is missing (or --relay, for a peer that does not train)")
     show_log()
     from learnae.node.join import default_home, default_transport, read_charter
-    from learnae.node.trainer import TrainerSettings, run
+    from learnae.node.trainer import TrainerSettings
 
     charter = charter_file(charter, home, transport)
     swarm = read_charter(charter)
@@ -114,6 +116,14 @@ def command(
         public=public,
         unsealed=unsealed,
     )
+    run_peer(settings, stop_on_eof)
+
+
+def run_peer(settings: TrainerSettings, stop_on_eof: bool) -> None:
+    """Run a peer, with reports, until it has done or is asked to stop."""
+    from learnae.node.trainer import run
+
+    show_log()
     stop = threading.Event()
     stop_on_signals(stop)
     if stop_on_eof:

@@ -39,6 +39,8 @@ class PeerStatus:
     bytes_sent: int
     bytes_received: int
     rejected: int
+    adopted_round: int | None
+    resumed_round: int | None
     cpu_seconds_per_round: float | None
     started_at: float | None
     training_since: float | None
@@ -96,6 +98,8 @@ def read_status(home: Path) -> PeerStatus | None:
         bytes_sent=whole(found.get("bytes_sent")) or 0,
         bytes_received=whole(found.get("bytes_received")) or 0,
         rejected=whole(found.get("rejected")) or 0,
+        adopted_round=whole(found.get("adopted_round")),
+        resumed_round=whole(found.get("resumed_round")),
         cpu_seconds_per_round=finite(found.get("cpu_seconds_per_round")),
         started_at=finite(found.get("started_at")),
         training_since=finite(found.get("training_since")),

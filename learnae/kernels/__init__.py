@@ -252,8 +252,9 @@ def _check_floats(
 
 def _check_overlap(dst: Float32, source: Float32, name: str) -> None:
     """Refuse a partial overlap; the same array in full is the usual, in-place case."""
-    same = dst.__array_interface__["data"][0] == source.__array_interface__["data"][0]
-    if not same and np.may_share_memory(dst, source):
+    if np.may_share_memory(dst, source) and (
+        dst.__array_interface__["data"][0] != source.__array_interface__["data"][0]
+    ):
         raise ValueError(f"{name} overlaps the array that is written, but is not the same array")
 
 

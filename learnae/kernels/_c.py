@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from learnae._core import ffi, lib
 from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, check
 
@@ -104,7 +106,9 @@ def payload_write(codec: int, schema_digest: bytes, vectors: Sequence[Float32]) 
 
 
 def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
-    bytes_ = ffi.from_buffer(buffer)
+    # By way of NumPy: before CPython 3.11.9 the garbage collector crashes on a memoryview in a
+    # reference cycle while cffi holds its buffer.
+    bytes_ = ffi.from_buffer(np.frombuffer(buffer, np.uint8))
     payload = ffi.new("learnae_payload *")
     _call(lib.learnae_payload_open, bytes_, len(bytes_), max_elements, payload)
     return PayloadView(

@@ -19,15 +19,15 @@ What happens where something is missing:
 - **A peer without a gradient of its own** (late joiner in its first round, restart without a
   checkpoint) does not shift: without its own part the difference would be a full extra
   gradient, not a correction.
+- **A contributor whose gradient is absurdly longer than the median one** is left out too.
 - **Nobody else known**: the shift is zero exactly.
 
-`swarm_shift` and `shift_from_mean` are NumPy; the rest is for one's own training loop with
-optax, and needs it.
+The shift itself is computed straight from payloads, in `learnae.node.merging`. What is here is for
+one's own training loop, and needs optax.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -42,50 +42,11 @@ __all__ = [
     "DriftState",
     "drift_correction",
     "read_gradient",
-    "shift_from_mean",
-    "swarm_shift",
     "with_shift",
 ]
 
 PyTree = Any
 Float32 = NDArray[np.float32]
-
-
-def swarm_shift(
-    own_gradient: Float32 | None,
-    own_samples: float,
-    contributions: Sequence[tuple[Float32 | None, float]],
-) -> Float32 | None:
-    """Return the shift for the next round's gradients, or None for no shift.
-
-    Parameters
-    ----------
-    own_gradient
-        float32 [n_elements], the last round's mean raw gradient, None if there was no round.
-    own_samples
-        Own weight, not negative.
-    contributions
-        (gradient, weight) of each remembered peer; a gradient may be None.
-    """
-    known = [(gradient, weight) for gradient, weight in contributions if gradient is not None]
-    total = own_samples + sum(weight for _, weight in known)
-    if own_gradient is None or not known or total <= 0:
-        return None
-    mean = own_gradient * np.float32(own_samples / total)
-    for gradient, weight in known:
-        mean += gradient * np.float32(weight / total)
-    return shift_from_mean(own_gradient, mean)
-
-
-def shift_from_mean(own_gradient: Float32 | None, swarm_mean: Float32 | None) -> Float32 | None:
-    """Return swarm mean minus own gradient; None, for no shift, where either is missing.
-
-    `swarm_mean` must include the own gradient with its weight: it may come straight from
-    encoded payloads (`learnae.kernels.payload_average` of vector 1).
-    """
-    if own_gradient is None or swarm_mean is None:
-        return None
-    return swarm_mean - own_gradient
 
 
 class DriftState(NamedTuple):

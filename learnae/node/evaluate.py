@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae import kernels
-from learnae.errors import CharterError, CheckpointError, HostileBytes, SchemaError, StateError
+from learnae.errors import CharterError, StateError
 from learnae.learn import tabular
 from learnae.learn.models import Model
-from learnae.node.checkpoint import Checkpoint, decode_checkpoint
+from learnae.node.checkpoint import Checkpoint
+from learnae.node.gate import saved_params
+from learnae.node.home import newest_checkpoint
 from learnae.node.join import read_charter
 from learnae.node.trainer import charter_model, default_cache
 from learnae.payload import PyTree, Schema, unflatten
@@ -57,19 +58,9 @@ def read_checkpoint(home: str | os.PathLike[str]) -> Checkpoint:
     CheckpointError
         If there is one, but damaged, and the one before as well.
     """
-    damage: CheckpointError | None = None
-    for name in ("checkpoint", "checkpoint.previous"):
-        path = Path(home, name)
-        try:
-            return decode_checkpoint(path.read_bytes())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from error
-        except CheckpointError as error:
-            damage = damage or CheckpointError(f"{path}: {error}")
-    if damage is not None:
-        raise damage
+    checkpoint, _ = newest_checkpoint(Path(home))
+    if checkpoint is not None:
+        return checkpoint
     raise StateError(
         f"{Path(home)} holds no checkpoint: give the folder of a peer that has trained (--home)"
     )
@@ -94,18 +85,7 @@ def load_home(home: str | os.PathLike[str], charter: str | os.PathLike[str]) -> 
     model = charter_model(swarm, Path(charter).parent)
     like = model.init(swarm.seed)
     schema = Schema.of(like)
-    try:
-        view = kernels.payload_open(checkpoint.params, schema.n_elements)
-    except HostileBytes as error:
-        raise CheckpointError(
-            f"{os.fspath(home)}: the saved params are damaged: {error}"
-        ) from error
-    if view.schema_digest != schema.digest:
-        raise SchemaError(
-            f"{os.fspath(home)} holds params of other shapes than the charter's model; is the "
-            "model file beside the charter the one that the peer trained?"
-        )
-    vector = kernels.payload_decode(view, 0)
+    vector = saved_params(checkpoint.params, schema, os.fspath(home))
     return Loaded(swarm, model, checkpoint.round, vector, unflatten(schema, vector, like))
 
 

@@ -39,6 +39,7 @@ class Fetchers:
         self._deadline_s = max(DEADLINE_S, session.max_payload_nbytes / SLOW_LINK_BYTES_PER_S)
         self._todo: queue.SimpleQueue[Fetch | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._all_done = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._busy = 0
         self._closed = False
@@ -65,6 +66,11 @@ class Fetchers:
         with self._lock:
             return self._busy
 
+    def wait(self, deadline_s: float) -> bool:
+        """Wait until nothing is under way; False if something still is after `deadline_s`."""
+        with self._all_done:
+            return self._all_done.wait_for(lambda: self._busy == 0, max(0.0, deadline_s))
+
     def close(self) -> None:
         """End the threads that wait; those that fetch end when their transport is closed."""
         if not self._closed:
@@ -85,4 +91,5 @@ class Fetchers:
                 self.failure = error
             with self._lock:
                 self._busy -= 1
+                self._all_done.notify_all()
             self.done()

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import PayloadError
+from learnae.errors import CheckpointError, HostileBytes, PayloadError, SchemaError
 from learnae.payload import Schema
 
-__all__ = ["gate", "open_payload"]
+__all__ = ["gate", "open_payload", "saved_params"]
 
 
 def open_payload(buffer: memoryview, schema: Schema) -> kernels.PayloadView:
@@ -44,7 +44,8 @@ def gate(
     params
         Own params, float32, shape (schema.n_elements,).
     max_distance
-        Largest allowed Euclidean distance from `params`, as a multiple of their norm.
+        Largest allowed Euclidean distance from `params`, as a multiple of their norm, or of
+        that of params of 0.1 each where this is more: who starts from zeros is far from all.
 
     Raises
     ------
@@ -55,9 +56,32 @@ def gate(
     distance2, _ = kernels.payload_distance(view, 0, params)
     if view.n_vectors > 1:
         kernels.payload_distance(view, 1, None)
-    limit = max_distance * max(math.sqrt(float(np.dot(params, params))), 1e-6)
+    norm = math.sqrt(float(np.dot(params, params)))
+    limit = max_distance * max(norm, 0.1 * math.sqrt(params.size))
     if distance2 > limit * limit:
         raise PayloadError(
             f"params are {math.sqrt(distance2):.3g} away from ours, more than {limit:.3g} allowed"
         )
     return view
+
+
+def saved_params(payload: bytes, schema: Schema, home: str) -> NDArray[np.float32]:
+    """Return the params of a checkpoint, float32, shape (schema.n_elements,).
+
+    Raises
+    ------
+    SchemaError
+        If they are another model's: its file was changed, or the folder is not its own.
+    CheckpointError
+        If they are no payload.
+    """
+    try:
+        view = kernels.payload_open(payload, 2**40)
+    except HostileBytes as error:
+        raise CheckpointError(f"{home}: the saved params are damaged: {error}") from error
+    if view.schema_digest != schema.digest or view.n_elements != schema.n_elements:
+        raise SchemaError(
+            f"{home} holds params of other shapes than this model's; give the model that the peer "
+            "trained (its file is beside the charter), or another folder (--home)"
+        )
+    return kernels.payload_decode(view, 0)

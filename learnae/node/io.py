@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from learnae.errors import LearnaeError, TransportError
 from learnae.node.clock import suspicion
@@ -14,7 +16,9 @@ from learnae.node.fetching import Fetchers
 from learnae.node.home import Checkpoint, Home
 from learnae.node.session import Contribution, Session
 
-__all__ = ["IoThread", "NodeSettings"]
+__all__ = ["IoThread", "NodeSettings", "Slot"]
+
+T = TypeVar("T")
 
 log = logging.getLogger("learnae.node")
 
@@ -33,7 +37,7 @@ class NodeSettings:
     poll_s
         How often to look for announcements, in seconds; None derives it from the charter's pace.
     checkpoint_s
-        Seconds between checkpoints.
+        Seconds between checkpoints; more where one takes over a fiftieth of it to write.
     status_s
         Seconds between writes of status.json.
     patience_s
@@ -50,20 +54,50 @@ class NodeSettings:
     adopt_s: float = 30.0
 
 
+class Slot(Generic[T]):
+    """Where one thread leaves the newest of something for another; what it replaces is gone."""
+
+    def __init__(self) -> None:
+        self._value: T | None = None
+        self._lock = threading.Lock()
+
+    def put(self, value: T) -> None:
+        """Leave a value."""
+        with self._lock:
+            self._value = value
+
+    def take(self) -> T | None:
+        """Take the value out; None if there is none."""
+        with self._lock:
+            value, self._value = self._value, None
+            return value
+
+    def put_back(self, value: T) -> None:
+        """Leave a value that was taken, unless there is a newer one meanwhile."""
+        with self._lock:
+            if self._value is None:
+                self._value = value
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a value is waiting."""
+        return self._value is not None
+
+
 class IoThread:
     """Publishes, listens, fetches, and writes checkpoint and status, beside training.
 
-    The training thread leaves what it wants done in `outgoing` and `checkpoint` (the newest
-    replaces what has not been done yet) and calls `wake`.
+    The training thread leaves what it wants done in `outgoing` and `checkpoint` and calls
+    `wake`.
 
     Attributes
     ----------
     outgoing
-        The contribution to publish next, or None.
+        The contribution to publish next.
     checkpoint
-        The checkpoint to write next, or None.
-    budget
-        How many more payloads may be fetched in this round.
+        The checkpoint to write next.
+    checkpoint_took_s
+        How long the last checkpoint took to write, in seconds.
     """
 
     def __init__(
@@ -74,17 +108,22 @@ class IoThread:
         settings: NodeSettings,
         write_status: Callable[[], None],
     ) -> None:
-        self.outgoing: Contribution | None = None
-        self.checkpoint: Checkpoint | None = None
-        self.budget = session.charter.gossip.fan_in
+        self.outgoing: Slot[Contribution] = Slot()
+        self.checkpoint: Slot[Checkpoint] = Slot()
+        self.checkpoint_took_s = 0.0
+        self._budget = 0  # how many more payloads may be fetched in this round
+        self._new_round = True
         self._session, self._home, self._fetchers = session, home, fetchers
         fetchers.done = self.wake
         self._settings, self._write_status = settings, write_status
-        self._unbounded = self._closing = False
+        self._unbounded = self._closing = self._cannot_say = False
         self._failure: BaseException | None = None
+        self._failure_told = False
+        self._last_warning = ""
         self._last_said = self._last_status = 0.0
         self._clock_noted = False
         self._wake = threading.Event()
+        self._drains: deque[threading.Event] = deque()
         self._thread = threading.Thread(target=self._run, name="learnae-io", daemon=True)
 
     def start(self) -> None:
@@ -95,6 +134,10 @@ class IoThread:
     def wake(self) -> None:
         """Look at once at what there is to do."""
         self._wake.set()
+
+    def begin_round(self) -> None:
+        """Let `fan_in` more payloads be fetched, from the next turn on."""
+        self._new_round = True
 
     def serve(self) -> None:
         """From now on fetch whatever is new: who does not train has no rounds to count by."""
@@ -109,9 +152,23 @@ class IoThread:
         self._fetchers.close()
         return self._failure is None
 
+    def drain(self, deadline_s: float) -> bool:
+        """Wait until what was left to do is done; False if it is not within `deadline_s`."""
+        until = time.monotonic() + deadline_s
+        done = threading.Event()
+        self._drains.append(done)
+        self._wake.set()
+        return done.wait(deadline_s) and self._fetchers.wait(until - time.monotonic())
+
+    @property
+    def has_untold_failure(self) -> bool:
+        """Whether something stopped this thread and `check` has not raised it yet."""
+        return self._failure is not None and not self._failure_told
+
     def check(self) -> None:
         """Raise what stopped this thread or a fetcher, if anything did."""
         self._failure = self._failure or self._fetchers.failure
+        self._failure_told = self._failure is not None
         if isinstance(self._failure, LearnaeError):
             raise self._failure
         if self._failure is not None:
@@ -122,52 +179,68 @@ class IoThread:
             while not self._closing:
                 self._wake.wait(self._poll_s)
                 self._wake.clear()
+                # Those asked for before this turn: what is left during it waits for the next.
+                asked = [self._drains.popleft() for _ in range(len(self._drains))]
                 self._turn()
+                for done in asked:
+                    done.set()
             self._turn()
         except BaseException as error:
             log.error("the I/O thread stopped: %s", error)
             self._failure = error
 
     def _turn(self) -> None:
-        try:
-            self._say()
-            self._session.listen(time.time())
-            self._note_clock()
-            self._session.catch_up(time.time())
-            self._fetch()
-        except TransportError as error:
-            log.warning("%s", error)
-        checkpoint, self.checkpoint = self.checkpoint, None
+        # Each by itself: who cannot publish can still hear and learn from the others.
+        for step in (self._say, self._listen, self._catch_up, self._fetch):
+            try:
+                step()
+            except TransportError as error:
+                self._warn(str(error))
+        checkpoint = self.checkpoint.take()
         if checkpoint is not None:
+            began = time.monotonic()
             self._home.save_checkpoint(checkpoint)
+            self.checkpoint_took_s = time.monotonic() - began
         if time.monotonic() - self._last_status >= self._settings.status_s:
             self._last_status = time.monotonic()
             self._write_status()
 
     def _say(self) -> None:
-        contribution, self.outgoing = self.outgoing, None
+        contribution = self.outgoing.take()
         if contribution is not None:
             try:
                 self._session.publish(contribution, time.time())
             except TransportError:
-                # Kept for the next turn, unless a newer one has come meanwhile.
-                self.outgoing = self.outgoing or contribution
+                self.outgoing.put_back(contribution)
+                self._cannot_say = True
                 raise
         elif time.monotonic() - self._last_said >= REMIND_S:
             self._session.remind(time.time())
         else:
             return
         self._last_said = time.monotonic()
+        self._last_warning, self._cannot_say = "", False
 
     def _fetch(self) -> None:
-        if self._unbounded:
-            self.budget = self._session.charter.gossip.fan_in
-        if self.budget > 0 and not self._closing:
-            for fetch in self._session.wanted(time.time(), limit=self.budget):
-                self.budget -= 1
+        if self._new_round or self._unbounded:
+            self._new_round = False
+            self._budget = self._session.charter.gossip.fan_in
+        if self._budget > 0 and not self._closing:
+            for fetch in self._session.wanted(time.time(), limit=self._budget):
+                self._budget -= 1
                 self._fetchers.give(fetch)
 
-    def _note_clock(self) -> None:
+    def _catch_up(self) -> None:
+        self._session.catch_up(time.time())
+
+    def _warn(self, line: str) -> None:
+        """Log a failure once, not at every turn for as long as it lasts."""
+        if line != self._last_warning:
+            self._last_warning = line
+            log.warning("%s", line)
+
+    def _listen(self) -> None:
+        self._session.listen(time.time())
         suspect = self._session.clock_suspect
         if suspect is not None and not self._clock_noted:
             self._clock_noted = True

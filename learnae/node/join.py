@@ -137,7 +137,11 @@ def join(
         if isinstance(where, str):
             start_own_daemon(where)
             where = open_swarm_transport(where, opened.identity.peer_id, access, folder)
-        node = Node(charter, schema, opened, where, flatten(schema, params), settings)
+        try:
+            node = Node(charter, schema, opened, where, flatten(schema, params), settings)
+        except BaseException:
+            where.close()
+            raise
     except BaseException:
         opened.close()
         raise
@@ -237,18 +241,19 @@ class JoinedPeer:
 
     def _finish_round(self, params: PyTree, state: Any, seconds: float) -> tuple[PyTree, Any]:
         node = self._node
-        node.schema.require(params)
         flatten(node.schema, params, out=node.params)
         gradient = None
         if state is not None:
             from learnae.learn import drift
 
-            gradient = flatten(node.schema, drift.read_gradient(state))
+            mean = drift.read_gradient(state)  # None where optax.MultiSteps is still collecting
+            gradient = None if mean is None else flatten(node.schema, mean)
         loss = self._loss_sum / self._n_losses if self._n_losses else None
         node.finish_round(gradient, self._n_samples, loss, seconds)
         if state is not None:
-            shift = node.shift if node.shift is not None else np.zeros_like(node.params)
-            state = drift.with_shift(state, unflatten(node.schema, shift, params))
+            shift = node.shift
+            shift = None if shift is None else unflatten(node.schema, shift, params)
+            state = drift.with_shift(state, shift)
         self._n_steps = self._n_samples = self._n_losses = 0
         self._loss_sum = 0.0
         self._round_began = time.monotonic()

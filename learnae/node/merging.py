@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from learnae import kernels
 
-__all__ = ["Merged", "merge"]
+__all__ = ["Merged", "longest_gradient", "merge"]
 
 Float32 = NDArray[np.float32]
 Weighted = tuple[kernels.PayloadView, float]
@@ -39,6 +40,7 @@ def merge(
     samples: int | None,
     others: Sequence[Weighted],
     mix_rate: float = 1.0,
+    gradients: Sequence[Weighted] | None = None,
 ) -> Merged:
     """Merge the others' models into `params`, in place.
 
@@ -58,6 +60,8 @@ def merge(
     others
         Accepted payloads with their weights, in an order that does not depend on arrival.
         Those without weight are left out.
+    gradients
+        Those of the others whose gradients count in the shift; None for all.
     """
     own = float(samples) if samples is not None else 0.0
     if samples is None:
@@ -75,14 +79,34 @@ def merge(
         [mix_rate * weight / total for _, weight in others],
         0,
     )
-    return Merged(len(others) + int(samples is not None), _shift(gradient, own, others))
+    n_models = len(others) + int(samples is not None)
+    return Merged(n_models, _shift(gradient, own, others if gradients is None else gradients))
+
+
+def longest_gradient(own: Float32, others: Sequence[float], factor: float) -> float:
+    """Return the norm beyond which a gradient is nonsense: `factor` times the median norm.
+
+    The distance of a model from one's own says nothing of the gradient beside it, and a single
+    one of 1e30 would, as part of the shift, end the training of all who remember it. The lower
+    median, one's own gradient included, is out of reach for any minority, and for one peer alone.
+
+    Parameters
+    ----------
+    own
+        The round's own mean gradient, shape (n_elements,).
+    others
+        Norms of the others' gradients.
+    """
+    with np.errstate(over="ignore"):
+        norms = sorted([math.sqrt(float(np.dot(own, own))), *others])
+    return factor * norms[(len(norms) - 1) // 2]
 
 
 def _shift(gradient: Float32 | None, own: float, others: Sequence[Weighted]) -> Float32 | None:
     if gradient is None:
         return None
     # A contributor without a gradient (its payload has one vector) says nothing here.
-    others = [(view, weight) for view, weight in others if view.n_vectors > 1]
+    others = [(view, weight) for view, weight in others if view.n_vectors > 1 and weight > 0]
     if not others:
         return _zeros(gradient)
     total = own + sum(weight for _, weight in others)

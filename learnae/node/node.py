@@ -21,6 +21,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
@@ -31,6 +32,7 @@ from learnae import kernels
 from learnae.errors import ModelError, TransportError
 from learnae.node.clock import require_possible_clock
 from learnae.node.fetching import Fetchers
+from learnae.node.gate import saved_params
 from learnae.node.home import Checkpoint, Home
 from learnae.node.io import IoThread, NodeSettings
 from learnae.node.merging import Merged
@@ -61,10 +63,19 @@ class Node:
     params
         Genesis params as one vector, float32, shape (schema.n_elements,).
 
+    Attributes
+    ----------
+    extra
+        The training side's arrays that were in the checkpoint, by name.
+    dump_extra
+        Called whenever a checkpoint is made; returns the arrays to save in it.
+
     Raises
     ------
     ClockError
         From `start`, when this machine's clock cannot be right.
+    SchemaError
+        From `start`, when the folder holds params of other shapes.
     """
 
     def __init__(
@@ -84,19 +95,21 @@ class Node:
         self.gradient: Float32 | None = None
         self.shift: Float32 | None = None
         self.extra: Mapping[str, NDArray[np.generic]] = {}
+        self.dump_extra: Callable[[], Mapping[str, NDArray[np.generic]]] = lambda: self.extra
         self.status = Status(home.identity.peer_id, self.settings.role)
         self._transport = transport
         self._checkpoint = home.load_checkpoint()
+        if home.damage is not None:
+            log.warning("%s; going on from the checkpoint before it", home.damage)
         peer = Peer(charter, home.identity, schema.digest, self._peer_state())
         self.session = Session(charter, schema, peer, transport, home.save_head)
         self._fetchers = Fetchers(self.session, self.params)
         self._io = IoThread(self.session, home, self._fetchers, self.settings, self.write_status)
-        self._rounds_log: list[str] = []
+        self._rounds_log: deque[str] = deque()
         self._last_checkpoint = 0.0
         self._cpu_start = 0.0
         self._rounds_here = 0
-        self._samples = 0
-        self._started = False
+        self._started = self._closed = False
 
     # -- life --------------------------------------------------------------------------
 
@@ -121,8 +134,16 @@ class Node:
     def close(self) -> None:
         """Say farewell, write the last checkpoint, release folder and transport.
 
-        A node that never started, or whose I/O failed, only releases.
+        A node that never started, or whose I/O failed, only releases. May be called again.
+
+        Raises
+        ------
+        LearnaeError
+            What stopped the I/O thread, if nobody has been told yet.
         """
+        if self._closed:
+            return
+        self._closed = True
         try:
             if self._io.stop() and self._started:
                 self._farewell()
@@ -131,6 +152,8 @@ class Node:
             self._transport.close()
             self._fetchers.join()
             self.home.close()
+        if self._io.has_untold_failure:
+            self.check()
 
     def __enter__(self) -> Node:
         return self
@@ -196,31 +219,26 @@ class Node:
         merged = self.session.merge(self.params, gradient, samples)
         self.gradient, self.shift = gradient, merged.shift
         self.session.advance(number)
-        self._io.outgoing = Contribution(payload, number, samples, loss)
-        self._io.budget = self.charter.gossip.fan_in
+        self._io.outgoing.put(Contribution(payload, number, samples, loss))
+        self._io.begin_round()
         self._rounds_here += 1
-        self._samples = samples
         if measure is not None:
             self.status.accuracy = measure()
         self._note_round(number, loss, merged, seconds)
-        if self.checkpoint_due:
+        # A hundred megabytes take a tenth of a second: large models are saved less often.
+        pause_s = max(self.settings.checkpoint_s, 50 * self._io.checkpoint_took_s)
+        if time.monotonic() - self._last_checkpoint >= pause_s:
             self._last_checkpoint = time.monotonic()
-            self._io.checkpoint = self._make_checkpoint()
+            self._io.checkpoint.put(self._make_checkpoint())
         self._io.wake()
         return merged
 
-    @property
-    def checkpoint_due(self) -> bool:
-        """Whether the next `finish_round` hands a checkpoint, with `extra`, to the I/O thread."""
-        return time.monotonic() - self._last_checkpoint >= self.settings.checkpoint_s
-
-    def serve(self, stop: threading.Event, linger_s: float | None) -> None:
+    def serve(self, stop: threading.Event, linger_s: float | None, samples: int) -> None:
         """Keep listening, fetching and serving until `stop` is set or `linger_s` is over.
 
-        What arrives is merged once, at the end.
+        What arrives is merged once, at the end, with own params counting as `samples`.
         """
         self.serve_from_now()
-        accepted = self.session.traffic.accepted
         deadline = None if linger_s is None else time.monotonic() + linger_s
         while not stop.is_set():
             self.check()
@@ -228,8 +246,8 @@ class Node:
             if left is not None and left <= 0:
                 break
             stop.wait(0.5 if left is None else min(0.5, left))
-        if self.session.traffic.accepted != accepted:
-            merged = self.session.merge(self.params, None, self._samples)
+        if self.session.has_unmerged:
+            merged = self.session.merge(self.params, None, samples)
             self.status.n_merged = merged.n_models
 
     def serve_from_now(self) -> None:
@@ -242,8 +260,12 @@ class Node:
         self.session.merge(self.params, None, 0, own=False)
         self.session.adopt_round()
         payload = self.session.encode(self.params, None)
-        self._io.outgoing = Contribution(payload, self.round, 0, None)
+        self._io.outgoing.put(Contribution(payload, self.round, 0, None))
         self._io.wake()
+
+    def drain(self, deadline_s: float) -> bool:
+        """Wait until the I/O thread has done what it was given; False after `deadline_s`."""
+        return self._io.drain(deadline_s)
 
     def check(self) -> None:
         """Raise what stopped the I/O thread, if anything did: a full disk, for instance."""
@@ -271,8 +293,7 @@ class Node:
         return None if checkpoint is None else PeerState.from_bytes(checkpoint.peer_state)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        view = kernels.payload_open(checkpoint.params, self.schema.n_elements)
-        kernels.payload_decode(view, 0, self.params)
+        self.params[:] = saved_params(checkpoint.params, self.schema, str(self.home.path))
         self.extra = checkpoint.extra
         self.gradient = _optional(checkpoint.extra, "learnae.gradient")
         self.shift = _optional(checkpoint.extra, "learnae.shift")
@@ -283,7 +304,7 @@ class Node:
     # -- writing down ------------------------------------------------------------------
 
     def _make_checkpoint(self) -> Checkpoint:
-        extra = dict(self.extra)
+        extra = dict(self.dump_extra())
         if self.gradient is not None:
             extra["learnae.gradient"] = self.gradient
         if self.shift is not None:
@@ -318,12 +339,16 @@ class Node:
     def write_status(self) -> None:
         """Write status.json and append the rounds since the last time."""
         status = self.refresh_status()
-        lines, self._rounds_log = self._rounds_log, []
+        # One by one, since the training thread may be appending.
+        lines = [self._rounds_log.popleft() for _ in range(len(self._rounds_log))]
         self.home.append_rounds(lines)
         self.home.write_status(status.as_dict())
 
     def _farewell(self) -> None:
-        self.home.save_checkpoint(self._make_checkpoint())
+        if _is_finite(self.params):
+            self.home.save_checkpoint(self._make_checkpoint())
+        else:
+            log.warning("params hold NaN or infinity: the checkpoint before stays")
         self.status.state = "stopped"
         try:
             self.session.say(Kind.BYE, time.time())
@@ -335,11 +360,17 @@ class Node:
 
     def _require_finite(self, gradient: Float32 | None, number: int) -> None:
         for name, vector in (("params", self.params), ("gradient", gradient)):
-            if vector is not None and not np.isfinite(np.dot(vector, vector)):
+            if vector is not None and not _is_finite(vector):
                 raise ModelError(
                     f"training diverged: {name} of round {number} hold NaN or infinity, nothing "
                     "was published; lower the learning rate or check the data"
                 )
+
+
+def _is_finite(vector: Float32) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The product needs no memory; it may overflow where every element is finite.
+        return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
 
 
 def _optional(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Float32 | None:

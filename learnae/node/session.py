@@ -8,6 +8,7 @@ the threads of `learnae.node.node` and under a hand-moved clock in a test of a w
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import HostileBytes, TransportError
+from learnae.errors import HostileBytes, SchemaError, TransportError
 from learnae.node.gate import gate, open_payload
 from learnae.node.history import History
-from learnae.node.merging import Merged, merge
+from learnae.node.merging import Merged, longest_gradient, merge
 from learnae.payload import Schema
 from learnae.swarm import Announcement, Charter, Kind, Peer
 from learnae.swarm.events import (
@@ -78,6 +79,20 @@ class Traffic:
     models_merged: int = 0
 
 
+@dataclass(frozen=True)
+class _Held:
+    """A remembered payload, and the Euclidean norm of its gradient (0 where it has none)."""
+
+    view: kernels.PayloadView
+    gradient_norm: float
+
+    @staticmethod
+    def of(view: kernels.PayloadView) -> _Held:
+        if view.n_vectors < 2:
+            return _Held(view, 0.0)
+        return _Held(view, math.sqrt(kernels.payload_distance(view, 1, None)[1]))
+
+
 class Session:
     """One peer's business with the swarm.
 
@@ -93,6 +108,11 @@ class Session:
         Called with every signed announcement before it is published, so that a crash never
         leads to two announcements with one sequence number.
 
+    Raises
+    ------
+    SchemaError
+        If the model is larger than the charter accepts.
+
     Notes
     -----
     Methods may be called from two threads (I/O and training): one lock guards the peer and the
@@ -107,17 +127,23 @@ class Session:
         transport: Transport,
         save_head: Callable[[bytes], None] = lambda head: None,
     ) -> None:
+        if schema.n_elements > charter.gossip.max_elements:
+            raise SchemaError(
+                f"this model has {schema.n_elements:,} params, more than the charter's "
+                f"gossip.max_elements of {charter.gossip.max_elements:,}: use a smaller model, or "
+                "a charter with a larger number (which is another swarm)"
+            )
         self.charter = charter
         self.schema = schema
         self.peer = peer
         self.transport = transport
         self.traffic = Traffic()
-        self.clock_suspect: ClockSuspect | None = None
         self._save_head = save_head
         self._heard_weights = False
         self._history = History(transport)
+        self._merged_at = 0
         self._subscription = transport.subscribe(charter.topic)
-        self._held: dict[bytes, kernels.PayloadView] = {}
+        self._held: dict[bytes, _Held] = {}
         self._lock = threading.Lock()
 
     # -- what we send ------------------------------------------------------------------
@@ -193,19 +219,29 @@ class Session:
         self._carry_out(events)
 
     def _carry_out(self, events: list[Event]) -> None:
+        try:
+            for event in events:
+                match event:
+                    case Publish(topic, data):
+                        self._save_head(data)
+                        self._history.keep(data)
+                        self.transport.publish(topic, data)
+                        self.traffic.bytes_sent += len(data)
+                    case Ignored(reason, _, detail):
+                        log.warning("the saved head is not used: %s %s", reason, detail)
+                    case _:
+                        pass
+        finally:
+            # Also where publishing failed: the peer names each of these only once.
+            self._drop(events)
+
+    def _drop(self, events: list[Event]) -> None:
         for event in events:
-            match event:
-                case Publish(topic, data):
-                    self._save_head(data)
-                    self._history.keep(data)
-                    self.transport.publish(topic, data)
-                    self.traffic.bytes_sent += len(data)
-                case Drop(cid):
-                    self.transport.drop(cid)
-                case Ignored(reason, _, detail):
-                    log.warning("the saved head is not used: %s %s", reason, detail)
-                case _:
-                    pass
+            if isinstance(event, Drop):
+                try:
+                    self.transport.drop(event.cid)
+                except TransportError as error:
+                    log.warning("an old payload stays until the next start: %s", error)
 
     # -- what we hear ------------------------------------------------------------------
 
@@ -231,10 +267,9 @@ class Session:
                 case Adopted(sequence, data):
                     self._save_head(data)
                     log.warning("our key has announced %d already; going on from there", sequence)
-                case ClockSuspect():
-                    self.clock_suspect = event
                 case _:
                     pass
+        self._drop(events)
         return events
 
     def catch_up(self, now: float) -> None:
@@ -268,29 +303,29 @@ class Session:
             True if it is remembered now. A failure of any kind costs its sender this turn and
             is counted, never raised.
         """
-        view: kernels.PayloadView | None = None
+        held: _Held | None = None
         reason: str | None = None
         reachable = True
         try:
             buffer = self.transport.get(fetch.cid, self.max_payload_nbytes, deadline_s)
             self.traffic.bytes_received += len(buffer)
-            view = gate(buffer, self.schema, params, self.charter.gossip.max_distance)
+            held = _Held.of(gate(buffer, self.schema, params, self.charter.gossip.max_distance))
         except TransportError as error:
             reachable, reason = False, str(error)
         except HostileBytes as error:
             reason = str(error)
         with self._lock:
             self.peer.fetched(
-                fetch, accepted=view is not None, reason=reason, reachable=reachable, now=now
+                fetch, accepted=held is not None, reason=reason, reachable=reachable, now=now
             )
-            if view is not None:
-                self._held[fetch.cid] = view
+            if held is not None:
+                self._held[fetch.cid] = held
                 self._forget_unremembered()
-        if view is None:
+                self.traffic.accepted += 1
+        if held is None:
             self.traffic.rejected += 1
             log.info("rejected %s's round %d: %s", short(fetch.peer_id), fetch.round, reason)
             return False
-        self.traffic.accepted += 1
         return True
 
     def recall(self) -> None:
@@ -298,15 +333,27 @@ class Session:
         for contribution in self.peer.contributions():
             try:
                 buffer = self.transport.get(contribution.cid, self.max_payload_nbytes, 10.0)
-                self._held[contribution.cid] = open_payload(buffer, self.schema)
+                self._held[contribution.cid] = _Held.of(open_payload(buffer, self.schema))
             except (TransportError, HostileBytes) as error:
                 log.info("forgot %s: %s", short(contribution.peer_id), error)
                 self.peer.forget(contribution.peer_id)
 
     @property
     def max_payload_nbytes(self) -> int:
-        """Largest payload that the charter's model can need, in bytes."""
-        return kernels.payload_nbytes("f32", 2, self.schema.n_elements) + 4096
+        """Size in bytes of a payload of this swarm: nobody needs a larger one."""
+        n_vectors = 2 if self.charter.training.drift_correction else 1
+        return kernels.payload_nbytes(self.charter.gossip.codec, n_vectors, self.schema.n_elements)
+
+    @property
+    def clock_suspect(self) -> ClockSuspect | None:
+        """The suspicion that our clock is wrong, as far as what was heard till now goes."""
+        with self._lock:
+            return self.peer.clock_suspect
+
+    @property
+    def has_unmerged(self) -> bool:
+        """Whether a payload was accepted since the last `merge`."""
+        return self.traffic.accepted != self._merged_at
 
     @property
     def heard_weights(self) -> bool:
@@ -352,16 +399,24 @@ class Session:
         """Average own params with the last accepted payload of every remembered peer, in place.
 
         Arguments and result as in `learnae.node.merging.merge`; the others' weights are their
-        samples times ``decay ** staleness``.
+        samples times ``decay ** staleness``. A gradient absurdly longer than the others' does
+        not take part in the shift.
         """
         with self._lock:
-            others = [
+            self._merged_at = self.traffic.accepted
+            held = [
                 (self._held[c.cid], c.weight)
                 for c in self.peer.contributions()
                 if c.cid in self._held
             ]
+        others = [(h.view, weight) for h, weight in held]
+        gradients = None
+        if gradient is not None:
+            norms = [h.gradient_norm for h, weight in held if weight > 0 and h.view.n_vectors > 1]
+            limit = longest_gradient(gradient, norms, self.charter.gossip.max_distance)
+            gradients = [(h.view, weight) for h, weight in held if h.gradient_norm <= limit]
         rate = self.charter.gossip.mix_rate
-        merged = merge(params, gradient, samples if own else None, others, rate)
+        merged = merge(params, gradient, samples if own else None, others, rate, gradients)
         self.traffic.models_merged += merged.n_models - int(own)
         return merged
 

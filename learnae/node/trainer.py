@@ -116,7 +116,11 @@ def run(settings: TrainerSettings, stop: threading.Event) -> Status:
         name = home.identity.peer_id
         transport = open_swarm_transport(settings.transport, name, access, home.path)
         node_settings = NodeSettings(role=settings.role, checkpoint_s=settings.checkpoint_s)
-        node = Node(charter, schema, home, transport, flatten(schema, genesis), node_settings)
+        try:
+            node = Node(charter, schema, home, transport, flatten(schema, genesis), node_settings)
+        except BaseException:
+            transport.close()
+            raise
     except BaseException:
         home.close()
         raise
@@ -157,18 +161,18 @@ def _read_tables(
     assert settings.data is not None
     choice = charter.data
     table = tabular.read_table(settings.data, choice)
-    test = None if settings.test is None else tabular.read_table(settings.test, choice)
-    if choice.mean is None or choice.std is None:
+    scaled, note = tabular.standardise(table, choice)
+    if note is not None:
+        log.info("%s", note)
+    if settings.test is None:
+        return scaled, None
+    test = tabular.read_table(settings.test, choice)
+    if choice.mean is None:
         # Held-out rows are scaled as the training rows are, not by statistics of their own.
         moments = tabular.Moments.of(table.x)
-        scale = dataclasses.replace(
-            choice, mean=tuple(map(float, moments.mean)), std=tuple(map(float, moments.std))
-        )
-        note = tabular.standardise(table, choice)[1]
-        log.info("%s", note)
-        choice = scale
-    table = tabular.standardise(table, choice)[0]
-    return table, None if test is None else tabular.standardise(test, choice)[0]
+        mean, std = tuple(map(float, moments.mean)), tuple(map(float, moments.std))
+        choice = dataclasses.replace(choice, mean=mean, std=std)
+    return scaled, tabular.standardise(test, choice)[0]
 
 
 def default_cache() -> Path:
@@ -192,32 +196,33 @@ class _Rounds:
         self._node, self._fns, self._table, self._test = node, fns, table, test
         self._settings = settings
         self._training = node.charter.training
+        self._state: Any = None
 
     def run(self, n_rounds: int, stop: threading.Event) -> None:
         """Train `n_rounds` rounds (those before a restart included), then serve."""
-        from learnae.learn.rounds import dump_state, load_state
+        from learnae.learn.rounds import load_state
 
         node, fns = self._node, self._fns
         node.start()
         # After start(), since a late joiner or a restart goes on from a later round.
         source = self._batches()
         state = fns.start()
-        if node.extra:
-            saved = {k: v for k, v in node.extra.items() if not k.startswith("learnae.")}
+        saved = {k: v for k, v in node.extra.items() if not k.startswith("learnae.")}
+        if saved:  # not by a relay, which has the same folder
             state = load_state(state, saved)
         self._warm_up(state)
-        state = self._own(state)
+        self._state = self._own(state)
+        node.dump_extra = self._dump_state
         node.begin()
         while node.round < n_rounds and not stop.is_set():
             began = time.monotonic()
             rate = cooldown_rate(node.round, n_rounds, self._training.cooldown)
+            state, self._state = self._state, None  # its memory is the round's from here on
             result = fns.run(node.params, state, node.shift, source.next(), rate)
-            state = result.state
+            self._state = result.state
             node.params[:] = result.params
             if self._wait(began, stop):
                 break
-            if node.checkpoint_due:
-                node.extra = dump_state(state)
             node.finish_round(
                 result.gradient,
                 len(self._table),
@@ -225,9 +230,8 @@ class _Rounds:
                 time.monotonic() - began,
                 self._measure if self._test_due(node.round + 1, n_rounds) else None,
             )
-        node.extra = dump_state(state)
         if node.round >= n_rounds:
-            node.serve(stop, self._settings.linger_s)
+            node.serve(stop, self._settings.linger_s, len(self._table))
         node.status.accuracy = self._measure()
 
     def _batches(self) -> BatchSource:
@@ -245,6 +249,11 @@ class _Rounds:
         params = self._node.params
         self._fns.run(params, self._own(state), self._node.shift, scratch.next())
         self._node.status.accuracy = self._measure()
+
+    def _dump_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        from learnae.learn.rounds import dump_state
+
+        return {} if self._state is None else dump_state(self._state)
 
     @staticmethod
     def _own(state: Any) -> Any:

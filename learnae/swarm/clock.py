@@ -64,7 +64,18 @@ class ClockWatch:
         self._votes[vote] += 1
         if len(self._sights) > _MAX_PEERS:
             self._remove(next(iter(self._sights)))
-        return self._suspicion()
+        suspicion = self.suspicion()
+        first, self._suspected = not self._suspected, suspicion is not None
+        return suspicion if first else None
+
+    def suspicion(self) -> ClockSuspect | None:
+        """Return what most of the peers heard so far say of our clock, if they disagree."""
+        n_known = len(self._sights) - self._votes[_Vote.NO_EVIDENCE]
+        for vote in (_Vote.AHEAD, _Vote.BEHIND):
+            if 2 * self._votes[vote] > n_known:
+                skews = sorted(s.skew_s for s in self._sights.values() if s.vote is vote)
+                return ClockSuspect(skews[len(skews) // 2], len(skews))
+        return None
 
     def _remove(self, peer_id: str) -> None:
         sight = self._sights.pop(peer_id, None)
@@ -81,15 +92,3 @@ class ClockWatch:
             if abs(theirs - ours) <= _LIVE_TOLERANCE * ours:
                 return _Vote.BEHIND
         return _Vote.NO_EVIDENCE
-
-    def _suspicion(self) -> ClockSuspect | None:
-        n_known = len(self._sights) - self._votes[_Vote.NO_EVIDENCE]
-        for vote in (_Vote.AHEAD, _Vote.BEHIND):
-            if 2 * self._votes[vote] > n_known:
-                if self._suspected:
-                    return None
-                self._suspected = True
-                skews = sorted(s.skew_s for s in self._sights.values() if s.vote is vote)
-                return ClockSuspect(skews[len(skews) // 2], len(skews))
-        self._suspected = False
-        return None

@@ -22,6 +22,7 @@ from learnae.swarm.clock import ClockWatch
 from learnae.swarm.events import (
     Accepted,
     Adopted,
+    ClockSuspect,
     Event,
     Fetch,
     Heard,
@@ -119,6 +120,11 @@ class Peer:
     def n_remembered(self) -> int:
         """How many peers' models are remembered."""
         return len(self._memory.remembered)
+
+    @property
+    def clock_suspect(self) -> ClockSuspect | None:
+        """The suspicion that our clock is wrong, if most peers heard so far give reason for it."""
+        return self._clock.suspicion()
 
     # -- what is heard -----------------------------------------------------------------
 
@@ -365,15 +371,16 @@ class Peer:
             raise ValueError(f"round {round} cannot follow round {self._round}")
         self._round = round
 
-    def adopt_round(self, round: int | None = None) -> int:
+    def adopt_round(self) -> int:
         """Take over the swarm's round, never going back, and return ours.
 
-        Without an argument it is the lower median of the remembered models' rounds.
+        It is the lower median of the remembered models' rounds, and at most the charter's
+        `rounds`: who is heard alone may claim any, and our own must still be able to follow.
         """
         rounds = sorted(kept.round for kept in self._memory.remembered.values())
-        if round is None:
-            round = rounds[(len(rounds) - 1) // 2] if rounds else 0
-        self.advance(max(self._round, round))
+        if rounds:
+            median = rounds[(len(rounds) - 1) // 2]
+            self.advance(max(self._round, min(median, self.charter.training.rounds)))
         return self._round
 
     def snapshot(self) -> PeerState:

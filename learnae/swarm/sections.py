@@ -172,7 +172,7 @@ class GossipSection:
     """What a peer sends, fetches, remembers and refuses."""
 
     codec: str = _key("i8", rules.one_of(*CODECS), "how params travel: f32, bf16, f16 or i8")
-    fan_in: int = _key(2, rules.integer(1, 64), "models fetched at the same time")
+    fan_in: int = _key(2, rules.integer(1, 64), "models fetched a round")
     max_staleness: int = _key(
         0, rules.integer(0, 10**9), "rounds a model may be behind to be fetched; 0: any"
     )

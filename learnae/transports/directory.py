@@ -113,7 +113,9 @@ class DirectoryTransport:
         self._require_open()
         text = _text(cid)
         deadline = time.monotonic() + deadline_s
-        problem: TransportError | None = None
+        # Its text, not the exception: a frame that holds an exception is a reference cycle, and
+        # collecting one with a memoryview in it crashes CPython before 3.11.9 (gh-77894).
+        problem = ""
         for holder in self._holders_in_turn():
             if time.monotonic() > deadline:
                 raise TransportError(f"{text}: not fetched within {deadline_s:g} s")
@@ -123,9 +125,9 @@ class DirectoryTransport:
             except NotFound:
                 continue
             except TransportError as error:
-                problem = error
-        if problem is not None:
-            raise problem
+                problem = str(error)
+        if problem:
+            raise TransportError(problem)
         raise NotFound(f"{text}: no peer that uses {self.path} has it")
 
     def drop(self, cid: bytes) -> None:

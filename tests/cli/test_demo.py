@@ -45,8 +45,10 @@ def learnae(*arguments: object, **more: Any) -> subprocess.CompletedProcess[str]
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished demo; its summary was also printed."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    options = ["--peers", 3, "--rounds", 30, "--seed", 1, "--out", out, "--keep-files", "--json"]
-    result = learnae("demo", *options)
+    # With seed 0 the two peers that are neither killed nor late have nine tenths of the rows: in
+    # so few rounds, on a busy machine, the late one may find nothing left to do.
+    options = ["--peers", 3, "--rounds", 30, "--seed", 0, "--min-seconds", 0.2]
+    result = learnae("demo", *options, "--out", out, "--keep-files", "--json")
     assert result.returncode == 0, result.stdout + result.stderr
     assert json.loads(result.stdout) == json.loads((out / "summary.json").read_bytes())
     assert "reconstruction" in result.stderr
@@ -62,14 +64,14 @@ def summary(out: Path) -> dict[str, Any]:
 
 @pytest.mark.deadline(300)
 def test_summary_says_what_was_asked_and_how_it_went(summary: dict[str, Any]) -> None:
-    assert (summary["seed"], summary["peers"], summary["alpha"]) == (1, 3, 0.5)
+    assert (summary["seed"], summary["peers"], summary["alpha"]) == (0, 3, 0.5)
     assert (summary["codec"], summary["rounds"], summary["steps"]) == ("i8", 30, 20)
     assert len(summary["samples"]) == 4 and sum(summary["samples"]) == 15_216
     assert sum(summary["phase_seconds"].values()) == pytest.approx(summary["seconds"], abs=1)
     assert 0 < summary["startup_seconds"] < summary["seconds"]
     assert summary["rounds_done"] == [30] * 4
-    for name in ("bytes_per_peer", "bytes_sent", "models_merged", "cpu_seconds_per_round"):
-        assert len(summary[name]) == 4 and min(summary[name]) > 0, name
+    for name in ("bytes_per_peer", "bytes_received", "models_merged", "cpu_seconds_per_round"):
+        assert len(summary[name]) == 4 and min(summary[name][:3]) > 0, name
     assert summary["rejected"] == [0] * 4
     assert summary["cpu_seconds_per_round_median"] < 1
     assert {"jax", "numpy", "python", "learnae"} <= summary["versions"].keys()
@@ -88,9 +90,9 @@ def test_swarm_beats_isolation(summary: dict[str, Any]) -> None:
 
 def test_the_killed_peer_came_back_as_itself(summary: dict[str, Any]) -> None:
     killed = summary["killed"]
-    assert killed["peer"] == "peer-2"
+    assert killed["peer"] == "peer-1"
     assert killed["at_round"] >= 13
-    assert 0 <= killed["resumed_at_round"] <= killed["at_round"]
+    assert 0 < killed["resumed_at_round"] <= killed["at_round"]
     assert killed["same_identity"] is True
     assert killed["away_seconds"] > 0
 
@@ -98,6 +100,7 @@ def test_the_killed_peer_came_back_as_itself(summary: dict[str, Any]) -> None:
 def test_the_late_peer_joined(summary: dict[str, Any]) -> None:
     assert summary["joined_late"]["peer"] == "peer-4"
     assert 5 <= summary["joined_late"]["started_at_round"] < 30
+    assert 5 <= summary["joined_late"]["adopted_round"] <= 30
 
 
 def test_picture(out: Path) -> None:
@@ -153,7 +156,7 @@ def test_export_of_what_is_no_home_or_of_another_swarm(out: Path, tmp_path: Path
     result = learnae("export", tmp_path, target, "--charter", charter)
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     other = tmp_path / "other.toml"
-    other.write_text(charter.read_text().replace("demo-1", "demo-2"))
+    other.write_text(charter.read_text().replace("demo-0", "demo-2"))
     result = learnae("export", homes(out)[0], target, "--charter", other)
     assert result.returncode == 1 and "swarm" in result.stderr
     assert result.stderr.count("\n") == 1 and not target.exists()

@@ -35,6 +35,8 @@ SAID: dict[str, Any] = {
     "bytes_sent": 12_345,
     "bytes_received": 1,
     "rejected": 0,
+    "adopted_round": None,
+    "resumed_round": 3,
     "cpu_seconds_per_round": 0.01,
 }
 

@@ -67,6 +67,11 @@ static UNUSED uint32_t float_bits(float value) {
     return bits;
 }
 
+/* The header's rule for NaN. */
+static UNUSED float canonical(float value) {
+    return value == value ? value : float_from_bits(0x7fc00000);
+}
+
 /* In (-1, 1). */
 static UNUSED float random_float(void) {
     return (float)((double)(int32_t)(uint32_t)random_bits() * 0x1p-31);

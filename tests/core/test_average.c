@@ -6,10 +6,6 @@
 
 enum { MAX_MODELS = 11 };
 
-static float canonical(float value) {
-    return value == value ? value : float_from_bits(0x7fc00000);
-}
-
 /* volatile: a product is rounded before it is added, whatever the compiler would like. */
 static float weighted_sum(const float *const *models, const float *weights, size_t n_models,
                           size_t i) {

@@ -33,8 +33,7 @@ static float half_value(uint32_t half) {
 }
 
 static float bf16_value(uint32_t half) {
-    const float value = float_from_bits(half << 16);
-    return value == value ? value : float_from_bits(0x7fc00000);
+    return canonical(float_from_bits(half << 16));
 }
 
 static void check_all_values(uint32_t codec, float (*value_of)(uint32_t)) {

@@ -66,8 +66,10 @@ static void sample_new(struct sample *sample, const struct forge *forge, enum fi
     sample->values = checked_alloc(total * sizeof(float));
     sample->scales = checked_alloc(total * sizeof(float));
     sample->codes = checked_alloc(total * sizeof(float));
-    sample->bytes = guarded_new(nbytes, guard);
-    uint8_t *const bytes = sample->bytes.at;
+    /* The size is a multiple of 64: ending at a guard page it starts on such a boundary too. */
+    const size_t offset = guard == GUARD_START ? random_below(64) : 0;
+    sample->bytes = guarded_new(offset + nbytes, guard);
+    uint8_t *const bytes = sample->bytes.at + offset;
     forge_frame(forge, bytes);
     memcpy(bytes + FORGE_SCHEMA, schema, sizeof schema);
     const uint64_t blocks = forge_blocks(forge);
@@ -159,10 +161,6 @@ static float add(float sum, float weight, const struct sample *sample, size_t i)
     return result;
 }
 
-static float canonical(float value) {
-    return value == value ? value : float_from_bits(0x7fc00000);
-}
-
 static void check_accumulate(const struct sample *sample, uint32_t vector, enum guard guard) {
     const size_t n = (size_t)sample->forge.n_elements;
     struct guarded buffer;
@@ -212,7 +210,8 @@ static void check_payload_average(size_t n, size_t n_payloads, enum guard guard)
     const uint32_t vector = (uint32_t)random_below(2);
     for (size_t k = 0; k < n_payloads; k++) {
         const struct forge forge = random_forge(n, vector + 1 + (uint32_t)random_below(2));
-        sample_new(&samples[k], &forge, random_below(2) ? FILL_ANY : FILL_PLAIN, GUARD_END);
+        sample_new(&samples[k], &forge, random_below(2) ? FILL_ANY : FILL_PLAIN,
+                   random_below(2) ? GUARD_END : GUARD_START);
     }
     const size_t listed = n_payloads == 0 ? 0 : n_payloads + 1; /* one of them twice */
     for (size_t k = 0; k < listed; k++) {

@@ -72,6 +72,10 @@ static void test_average_arguments(void) {
     CHECK(learnae_mix(a, a, 1.01f, 4, &message) == LEARNAE_ERR_ARGUMENT && says("[0, 1]"));
     const float nan = float_from_bits(0x7fc00000);
     CHECK(learnae_mix(a, a, nan, 4, &message) == LEARNAE_ERR_ARGUMENT && says("rate"));
+    CHECK(learnae_mix(a, NULL, 0.5f, 4, &message) == LEARNAE_ERR_ARGUMENT);
+    CHECK(says("params or mean is NULL"));
+    CHECK(learnae_mix(NULL, a, 0.5f, 4, NULL) == LEARNAE_ERR_ARGUMENT);
+    CHECK(learnae_mix(NULL, NULL, 0.5f, 0, NULL) == LEARNAE_OK);
     CHECK(memcmp(a, before, sizeof a) == 0);
     CHECK(learnae_mix(a, a, 0.0f, 4, &message) == LEARNAE_OK);
     CHECK(message.text[0] == 0); /* left alone on success */

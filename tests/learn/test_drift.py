@@ -4,72 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from learnae.errors import ModelError
 from learnae.learn.drift import (
     drift_correction,
     read_gradient,
-    shift_from_mean,
-    swarm_shift,
     with_shift,
 )
 
 optax = pytest.importorskip("optax")
-
-elements = st.floats(-100, 100, width=32)
-swarms = st.integers(2, 6).flatmap(
-    lambda n: st.tuples(
-        hnp.arrays(np.float32, (n, 7), elements=elements),
-        st.lists(st.integers(1, 10_000), min_size=n, max_size=n),
-    )
-)
-
-
-@given(swarms)
-def test_weighted_shifts_sum_to_zero_when_all_know_all(swarm: Any) -> None:
-    gradients, samples = swarm
-    shifts = []
-    for i in range(len(samples)):
-        others = [(gradients[j], samples[j]) for j in range(len(samples)) if j != i]
-        shift = swarm_shift(gradients[i], samples[i], others)
-        assert shift is not None and shift.dtype == np.float32
-        shifts.append(shift)
-    total = np.average(np.array(shifts, np.float64), axis=0, weights=samples)
-    np.testing.assert_allclose(total, 0, atol=1e-3)
-    # With its shift each peer moves along the swarm's mean.
-    mean = np.average(gradients.astype(np.float64), axis=0, weights=samples)
-    for gradient, shift in zip(gradients, shifts, strict=True):
-        np.testing.assert_allclose(gradient + shift, mean, atol=1e-3)
-
-
-G = np.array([1.0, -2.0], np.float32)
-
-
-def test_a_peer_without_gradient_of_its_own_does_not_shift() -> None:
-    assert swarm_shift(None, 10, [(G, 10)]) is None
-    assert shift_from_mean(None, G) is None
-
-
-def test_a_peer_alone_does_not_shift() -> None:
-    assert swarm_shift(G, 10, []) is None
-    assert swarm_shift(G, 10, [(None, 5)]) is None
-    assert shift_from_mean(G, None) is None
-
-
-def test_contributors_without_gradient_are_left_out() -> None:
-    with_gap = swarm_shift(G, 10, [(None, 1000), (3 * G, 10)])
-    np.testing.assert_array_equal(with_gap, swarm_shift(G, 10, [(3 * G, 10)]))
-    np.testing.assert_array_equal(with_gap, G)
-
-
-def test_weights_count() -> None:
-    np.testing.assert_allclose(swarm_shift(G, 30, [(5 * G, 10)]), G)
-    assert swarm_shift(G, 0, [(G, 0)]) is None
-    np.testing.assert_array_equal(G, np.array([1.0, -2.0], np.float32))
-
 
 PARAMS = {"w": np.ones((2, 2), np.float32), "b": [np.zeros(3, np.float32)]}
 

@@ -1,17 +1,24 @@
-"""kill -9 at 100 random moments: every restart goes on, and nothing is ever corrupt."""
+"""kill -9 at 100 random moments: every restart goes on, and nothing is ever corrupt.
+
+Every peer is a process of its own with a transport in a shared folder. The processes are forked
+from one that has imported everything, since only what a peer does with its files matters here.
+"""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import multiprocessing
 import random
-import selectors
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from node.kill_victim import train_until_killed
 
 from learnae.node.checkpoint import decode_checkpoint
 from learnae.swarm import parse_charter
@@ -19,6 +26,7 @@ from learnae.swarm.announcement import decode_announcement
 from learnae.transports import DirectoryTransport, cid_of, cid_text
 
 N_KILLS, SEED, DEADLINE_S = 100, 20260, 60.0
+PRELOAD = ["learnae.node.join", "learnae.kernels._c", "learnae.transports.directory"]
 
 CHARTER = """
 [swarm]
@@ -36,77 +44,88 @@ keep = 3
 class Victim:
     """One peer as a process; `start` after a kill resumes it."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    process: BaseProcess
+    messages: Connection
+
+    def __init__(self, context: ForkServerContext, folder: Path, number: int) -> None:
         self.home = folder / f"home-{number}"
-        self.errors = folder / f"errors-{number}.txt"
-        self._command = [
-            sys.executable,
-            "-m",
-            "tests.node.kill_victim",
-            str(folder / "swarm.toml"),
-            str(self.home),
-            str(folder / "shared"),
-            str(number),
-        ]
         self.peer_id = ""
-        self.highest_round = 0
+        self.resumed = 0
+        self.is_starting = False
+        self._context, self._folder, self._number = context, folder, number
+        self._saved_round = 0
 
-    def start(self) -> int:
-        """Start the process; return the round it resumes at."""
-        with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                self._command, stdout=subprocess.PIPE, stderr=errors, bufsize=0
-            )
-        word, peer_id, number = self.wait_for_line().split()
-        assert word == "start"
+    def start(self) -> None:
+        """Start the process; `finish_start` waits until it trains."""
+        checkpoint = self.home / "checkpoint"
+        self._saved_round = 0
+        if checkpoint.exists():
+            self._saved_round = decode_checkpoint(checkpoint.read_bytes()).round
+        self.messages, out = self._context.Pipe(duplex=False)
+        self.process = self._context.Process(
+            target=train_until_killed, args=(out, self._folder, self._number)
+        )
+        self.process.start()
+        out.close()
+        self.is_starting = True
+
+    def finish_start(self) -> None:
+        """Wait until it trains; it is who it was, and goes on from what it had saved."""
+        if not self.is_starting:
+            return
+        peer_id, round_ = self._next()
         assert self.peer_id in ("", peer_id), "the identity survives"
-        self.peer_id = peer_id
-        return int(number)
+        assert round_ >= self._saved_round, "what was saved is resumed"
+        self.peer_id, self.is_starting = peer_id, False
+        self.resumed += self._saved_round > 0
 
-    def wait_for_line(self) -> str:
-        """Return the next line of output; fail with the errors if there is none in time."""
-        assert self.process.stdout is not None
-        line, until = b"", time.monotonic() + DEADLINE_S
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                ready = selector.select(max(0.0, until - time.monotonic()))
-                byte = os.read(self.process.stdout.fileno(), 1) if ready else b""
-                assert byte, f"the peer died or hangs: {self.errors.read_text()[-2000:]}"
-                line += byte
-        return line.decode()
+    def wait_for_round(self) -> None:
+        """Wait until another round is over."""
+        self._next()
+
+    def drain(self) -> None:
+        """Take what it has sent, so that it never waits for us."""
+        while not self.is_starting and self.messages.poll():
+            self.messages.recv()
 
     def kill(self) -> None:
-        """Kill -9, after reading what it still had said."""
-        self.process.send_signal(signal.SIGKILL)
-        assert self.process.stdout is not None
-        for line in self.process.stdout.read().decode().splitlines():
-            if line.startswith("round ") and line[6:].isdigit():
-                self.highest_round = max(self.highest_round, int(line[6:]))
-        self.process.wait(DEADLINE_S)
-        self.process.stdout.close()
+        """Kill -9."""
+        self.process.kill()
+        self.process.join(DEADLINE_S)
+        assert self.process.exitcode == -signal.SIGKILL, "it was alive until then"
+        self.process.close()
+        self.messages.close()
+
+    def _next(self) -> tuple[str, int]:
+        assert self.messages.poll(DEADLINE_S), "the peer hangs"
+        message: tuple[str, int] = self.messages.recv()
+        return message
 
 
-def _check_objects(shared: Path) -> int:
-    """Check that every object agrees with its name; return their number."""
-    n = 0
+def _objects(shared: Path) -> Iterator[Path]:
+    """Yield every object, after checking that it agrees with its name."""
     for path in (shared / "objects").rglob("b*"):
-        if path.is_file():
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                continue  # dropped by its owner in this moment
-            assert cid_text(cid_of(data)) == path.name, path
-            n += 1
-    return n
+        # One may be dropped by its owner in this moment.
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file():
+                assert cid_text(cid_of(path.read_bytes())) == path.name, path
+                yield path
 
 
-@pytest.mark.deadline(400)
+def _spin(seconds: float, meanwhile: Callable[[], None]) -> None:
+    """Pass time without sleeping: only a random moment is wanted."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        meanwhile()
+
+
 def test_kill_at_a_hundred_random_moments(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     charter = parse_charter(CHARTER)
     (tmp_path / "swarm.toml").write_text(CHARTER)
-    victims = [Victim(tmp_path, number) for number in range(3)]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    victims = [Victim(context, tmp_path, number) for number in range(3)]
     observer = DirectoryTransport(tmp_path / "shared", "observer")
     subscription = observer.subscribe(charter.topic)
     sequences: dict[tuple[str, int], bytes] = {}
@@ -116,38 +135,45 @@ def test_kill_at_a_hundred_random_moments(tmp_path: Path) -> None:
             said = decode_announcement(data)
             before = sequences.setdefault((said.peer_id, said.sequence), data)
             assert before == data, "one sequence number, two announcements"
+        for victim in victims:
+            victim.drain()
 
     for victim in victims:
         victim.start()
-    resumed = 0
     try:
-        for _ in range(N_KILLS):
+        for number in range(N_KILLS):
             victim = rng.choice(victims)
-            for _ in range(rng.randrange(1, 4)):
-                victim.wait_for_line()
-            # Some part of a round later: spinning, since only a random moment is wanted.
-            until = time.perf_counter() + rng.random() * 0.02
-            while time.perf_counter() < until:
-                observe()
-            victim.kill()
-            _check_objects(tmp_path / "shared")
-            checkpoint = victim.home / "checkpoint"
-            if checkpoint.exists():
-                saved = decode_checkpoint(checkpoint.read_bytes())
-                assert saved.swarm_id == charter.swarm_id
-                at = victim.start()
-                assert at >= saved.round, "what was saved is resumed"
-                resumed += at > 0
+            if number % 4 == 0 and victim.is_starting:
+                _spin(rng.random() * 0.05, observe)  # somewhere in its start
             else:
-                victim.start()
-            observe()
+                victim.finish_start()
+                for _ in range(rng.randrange(1, 4)):
+                    victim.wait_for_round()
+                _spin(rng.random() * 0.02, observe)
+            victim.kill()
+            list(_objects(tmp_path / "shared"))
+            victim.start()
+        for victim in victims:
+            victim.finish_start()
+            victim.wait_for_round()
+        observe()
     finally:
         for victim in victims:
             victim.kill()
+    resumed = sum(victim.resumed for victim in victims)
+    print(f"{resumed} of {N_KILLS} restarts went on from a checkpoint and were waited for")
     assert resumed > N_KILLS / 2, "most kills hit a peer that had something to lose"
-    assert len({peer for peer, _ in sequences}) == 3
+    assert {peer_id for peer_id, _ in sequences} == {victim.peer_id for victim in victims}
     for victim in victims:
-        left = list((tmp_path / "shared" / "objects").glob(f"*{victim.peer_id}*/*"))
+        left = [
+            path for path in _objects(tmp_path / "shared") if path.parent.name == victim.peer_id
+        ]
         assert 0 < len(left) <= 3 + 2, "disk is bounded, whatever the kills left behind"
-    assert _check_objects(tmp_path / "shared") > 0
     observer.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_processes_left() -> Iterator[None]:
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()

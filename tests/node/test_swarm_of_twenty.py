@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 
 import pytest
+from node.simulation import ROUND_S, Outcome, Simulation
 
 from learnae.learn import magic, partition, tabular
 from learnae.learn.tabular import Table
 from learnae.swarm import Charter, DataSection, parse_charter
 from learnae.transports.memory import Faults, Partition
-from node.simulation import ROUND_S, Outcome, Simulation
 
 N_PEERS, N_ROUNDS, SEED = 20, 250, 7
 START = 1_800_000_000.0
@@ -75,7 +75,7 @@ def test_faults_cost_next_to_nothing(shares: tuple[Charter, list[Table], Table])
 
 
 def test_the_same_seed_gives_the_same_bytes(shares: tuple[Charter, list[Table], Table]) -> None:
-    n_rounds = 30
+    n_rounds = 20
     stormy = _run(shares, _faults(n_rounds), n_rounds)
     again = _run(shares, _faults(n_rounds), n_rounds)
     calm = _run(shares, Faults(), n_rounds)

@@ -16,7 +16,7 @@ from learnae.swarm import (
     announcement_cid,
     encode_announcement,
 )
-from learnae.swarm.events import Event, Publish
+from learnae.swarm.events import Accepted, Event, Fetch, Ignored, Publish
 
 NOW = 1.8e9
 SCHEMA = hashlib.sha256(b"schema").digest()
@@ -99,3 +99,21 @@ def chain(number: int, length: int) -> list[bytes]:
             )
         )
     return messages
+
+
+def hear(a_peer: Peer, *messages: bytes, now: float = NOW) -> list[Event]:
+    return [event for data in messages for event in a_peer.receive(data, now)]
+
+
+def reasons(events: list[Event]) -> list[str]:
+    return [event.reason if isinstance(event, Ignored) else "heard" for event in events]
+
+
+def take(a_peer: Peer, now: float = NOW) -> list[Fetch]:
+    """Fetch and accept all that is wanted."""
+    fetches = a_peer.wanted(now)
+    for fetch in fetches:
+        assert a_peer.fetched(fetch, True, None, now)[0] == Accepted(
+            fetch.peer_id, fetch.cid, fetch.round
+        )
+    return fetches

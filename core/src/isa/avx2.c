@@ -44,13 +44,9 @@ LEARNAE_INLINE vec vec_add(vec a, vec b) {
     return _mm256_add_ps(a, b);
 }
 
-/* b where a is NaN */
-LEARNAE_INLINE vec vec_unless_nan(vec a, vec b) {
-    return _mm256_blendv_ps(a, b, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-}
-
 LEARNAE_INLINE vec vec_canonical(vec a) {
-    return vec_unless_nan(a, _mm256_castsi256_ps(_mm256_set1_epi32(CANONICAL_NAN_BITS)));
+    const vec nan = _mm256_castsi256_ps(_mm256_set1_epi32(CANONICAL_NAN_BITS));
+    return _mm256_blendv_ps(a, nan, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
 }
 
 LEARNAE_INLINE __m128i load_16(const uint8_t *at) {
@@ -84,14 +80,12 @@ LEARNAE_INLINE __m128i low_halves(__m256i a) {
     return _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
 }
 
+/* Rounding leaves the upper half of the canonical NaN as it is. */
 LEARNAE_INLINE void vec_to_bf16(uint8_t *at, vec a) {
-    const vec nan = _mm256_castsi256_ps(_mm256_set1_epi32(CANONICAL_NAN_BITS));
-    const __m256i x = _mm256_castps_si256(a);
+    const __m256i x = _mm256_castps_si256(vec_canonical(a));
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(x, 16), _mm256_set1_epi32(1));
     const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
-    const vec rounded = _mm256_castsi256_ps(_mm256_add_epi32(x, half));
-    const vec result = _mm256_blendv_ps(rounded, nan, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-    store_16(at, low_halves(_mm256_srli_epi32(_mm256_castps_si256(result), 16)));
+    store_16(at, low_halves(_mm256_srli_epi32(_mm256_add_epi32(x, half), 16)));
 }
 
 /* The conversion keeps the sign and the upper bits of a NaN: with these it gives 0x7e00. */

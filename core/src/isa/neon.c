@@ -78,11 +78,11 @@ LEARNAE_INLINE vec vec_from_i8(const uint8_t *at) {
                     vcvtq_f32_s32(vmovl_high_s16(codes)));
 }
 
+/* Rounding leaves the upper half of the canonical NaN as it is. */
 LEARNAE_INLINE uint16x4_t rounded_bf16(float32x4_t a) {
-    const uint32x4_t x = vreinterpretq_u32_f32(a);
+    const uint32x4_t x = vreinterpretq_u32_f32(canonical(a));
     const uint32x4_t odd = vandq_u32(vshrq_n_u32(x, 16), vdupq_n_u32(1));
-    const uint32x4_t sum = vaddq_u32(x, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
-    return vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), sum, vdupq_n_u32(CANONICAL_NAN_BITS)), 16);
+    return vshrn_n_u32(vaddq_u32(x, vaddq_u32(odd, vdupq_n_u32(0x7fff))), 16);
 }
 
 LEARNAE_INLINE void vec_to_bf16(uint8_t *at, vec a) {

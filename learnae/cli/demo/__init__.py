@@ -133,6 +133,7 @@ def perform(options: DemoOptions, console: Console, started: float) -> dict[str,
     def finish(phase: str) -> None:
         phases[phase] = time.monotonic() - started - sum(phases.values())
 
+    require_extras()
     console.print(ABOUT, style="dim", highlight=False, soft_wrap=True)
     claim_folder(options.out)
     plan = prepare(options)
@@ -170,6 +171,23 @@ def running_daemons(plan: Plan, console: Console) -> Iterator[None]:
     with Daemons(plan) as daemons:
         console.print(f"{len(daemons)} IPFS daemons run in a private network on this machine.")
         yield
+
+
+def require_extras() -> None:
+    """Say so at once if what the demo needs is not installed, instead of failing half-way.
+
+    Raises
+    ------
+    UsageError
+        Naming the package and the command that installs it.
+    """
+    from importlib.util import find_spec
+
+    from learnae.errors import UsageError
+
+    for package in ("jax", "optax", "matplotlib"):
+        if find_spec(package) is None:
+            raise UsageError(f"the demo needs {package}: pip install 'learnae[demo]'")
 
 
 def introduce(plan: Plan, console: Console) -> None:

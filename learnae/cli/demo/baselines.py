@@ -12,9 +12,13 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from learnae.cli.join import stop_when_input_closes
+
+if TYPE_CHECKING:
+    from learnae.learn.tabular import Table
+    from learnae.swarm.charter import Charter
 
 __all__ = ["main", "train_baselines"]
 
@@ -30,40 +34,42 @@ def train_baselines(plan: dict[str, Any]) -> dict[str, Any]:
     from learnae.learn.baseline import train_alone
     from learnae.learn.optimizers import make_optimizer, use_compilation_cache
     from learnae.learn.rounds import make_round
-    from learnae.learn.tabular import concatenate, read_table, standardise
+    from learnae.learn.tabular import concatenate
     from learnae.node.join import read_charter
     from learnae.node.trainer import charter_model
 
     use_compilation_cache(Path(plan["cache"]))
-    path = Path(plan["charter"])
-    charter = read_charter(path)
-    data, training = charter.data, charter.training
-    model = charter_model(charter, path.parent)
-    shares = [standardise(read_table(share, data), data)[0] for share in plan["shares"]]
-    test = standardise(read_table(plan["test"], data), data)[0]
-
+    charter = read_charter(plan["charter"])
+    training, seed = charter.training, charter.seed
+    model = charter_model(charter, Path(plan["charter"]).parent)
+    test, *shares = read_tables([plan["test"], *plan["shares"]], charter)
     # Without a shift the corrected round computes what the plain one does, and is the one that
     # the peers need compiled.
     optimizer = make_optimizer(training.optimizer, training.learning_rate)
-    start = model.init(charter.seed)
-    fns = make_round(model, optimizer, start, training.drift_correction)
+    fns = make_round(model, optimizer, model.init(seed), training.drift_correction)
+    train_alone(model, shares[0], training, seed, 1, test, fns=fns)  # compiles
+    started = time.monotonic()
     n_steps = training.steps * training.rounds
-    accuracies, seconds = [], 0.0
-    train_alone(model, shares[0], training, charter.seed, 1, test, fns=fns)  # compiles
-    for number, table in enumerate([*shares, concatenate(shares)]):
-        started = time.monotonic()
-        seed = [charter.seed, number]
-        result = train_alone(
-            model, table, training, charter.seed, n_steps, test, batch_seed=seed, fns=fns
-        )
-        seconds += time.monotonic() - started
-        accuracies.append(result.accuracy)
+    accuracies = [
+        train_alone(
+            model, table, training, seed, n_steps, test, batch_seed=[seed, number], fns=fns
+        ).accuracy
+        for number, table in enumerate([*shares, concatenate(shares)])
+    ]
     return {
         "isolated": accuracies[:-1],
         "central": accuracies[-1],
         "steps": n_steps,
-        "training_seconds": seconds,
+        "training_seconds": time.monotonic() - started,
     }
+
+
+def read_tables(paths: list[str], charter: Charter) -> list[Table]:
+    """Return the tables in these files, standardised as the charter says."""
+    from learnae.learn.tabular import read_table, standardise
+
+    data = charter.data
+    return [standardise(read_table(path, data), data)[0] for path in paths]
 
 
 def main(arguments: list[str]) -> None:

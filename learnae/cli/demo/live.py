@@ -98,7 +98,7 @@ def live_table(snapshot: Snapshot) -> Table:
         f"{max(0.0, snapshot.seconds):.0f} s of training"
     )
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    names = ("peer", "state", "samples", "round", "loss", "accuracy", "models", "sent", "received")
+    names = ("peer", "state", "samples", "round", "loss", "accuracy", "merged", "sent", "received")
     for name in names:
         table.add_column(name, justify="left" if name in ("peer", "state") else "right")
     for row in snapshot.rows:
@@ -107,7 +107,7 @@ def live_table(snapshot: Snapshot) -> Table:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Return one peer's row; `models` is how many its last mean was taken over."""
+    """Return one peer's row; `merged` counts the models in its last mean."""
     colour = COLOURS.get(row.state, "dim")
     head = (row.name, f"[{colour}]{row.state}[/{colour}]", f"{row.samples:,}")
     status = row.status

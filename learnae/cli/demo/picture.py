@@ -84,7 +84,7 @@ def draw_peers(axes: Axes, plan: Plan, course: Course) -> float:
             axes.plot(xs, ys, color=colour, label=shown, linewidth=1.5, marker=".", markersize=4)
     away = absence(course)
     if away is not None:
-        axes.axvspan(*away, color=KILLED_COLOUR, alpha=0.08, linewidth=0, label="it was away")
+        axes.axvspan(*away, color=KILLED_COLOUR, alpha=0.08, linewidth=0, label="its absence")
     return min(low, default=0.5)
 
 

@@ -35,46 +35,15 @@ def summarise(
     phases: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the content of ``summary.json`` but for the total time (docs/commands.md)."""
-    options = plan.options
-    isolated = [float(value) for value in baselines["isolated"]]
-    central = float(baselines["central"])
-    swarm = [float(model["accuracy"]) for model in evaluation["models"]]
-    mean_isolated, mean_swarm = statistics.fmean(isolated), statistics.fmean(swarm)
-    final = [course.final[peer.name] for peer in plan.peers]
-    sent = counts(plan, course, "bytes_sent")
-    received = counts(plan, course, "bytes_received")
-    cpu = [status.cpu_seconds_per_round for status in final]
-    known_cpu = [value for value in cpu if value is not None]
     ours = phases["imports"] + phases["prepare"] + phases["start"]
     theirs = phases["baselines"] - float(baselines["training_seconds"])
     return {
-        "seed": options.seed,
-        "peers": options.peers,
-        "alpha": options.alpha,
-        "codec": options.codec,
-        "rounds": options.rounds,
-        "steps": options.steps,
-        "fan_in": options.fan_in,
-        "min_seconds": options.min_seconds,
-        "faults": options.faults,
-        "samples": [peer.samples for peer in plan.peers],
+        **describe_options(plan),
         "seconds": None,
         "phase_seconds": {},
         "startup_seconds": round(ours + theirs, 3),
-        "accuracy": {"isolated": isolated, "swarm": swarm, "central": central},
-        "gap_closed": {
-            "mean": gap_closed(mean_swarm, mean_isolated, central),
-            "worst": gap_closed(min(swarm), mean_isolated, central),
-            "worst_vs_worst": gap_closed(min(swarm), min(isolated), central),
-        },
-        "rounds_done": [status.round for status in final],
-        "models_merged": counts(plan, course, "models_merged"),
-        "rejected": counts(plan, course, "rejected"),
-        "bytes_per_peer": [one + other for one, other in zip(sent, received, strict=True)],
-        "bytes_sent": sent,
-        "bytes_received": received,
-        "cpu_seconds_per_round": cpu,
-        "cpu_seconds_per_round_median": statistics.median(known_cpu) if known_cpu else None,
+        **describe_accuracy(baselines, evaluation),
+        **describe_work(plan, course),
         "killed": describe_killed(course.killed),
         "joined_late": describe_late(course),
         "round_seconds": round_lengths(plan, course),
@@ -83,6 +52,61 @@ def summarise(
         "cpu_count": os.cpu_count(),
         "machine": f"{platform.system()} {platform.machine()}",
         "algorithm": "a reconstruction of Learnae (Nikolaidis & Refanidis 2020), see the docs",
+    }
+
+
+def describe_options(plan: Plan) -> dict[str, Any]:
+    """Return what was asked for, and the shares that came of it."""
+    options = plan.options
+    names = [
+        "seed",
+        "peers",
+        "alpha",
+        "codec",
+        "rounds",
+        "steps",
+        "fan_in",
+        "min_seconds",
+        "faults",
+    ]
+    asked = {name: getattr(options, name) for name in names}
+    return {**asked, "samples": [peer.samples for peer in plan.peers]}
+
+
+def describe_accuracy(
+    baselines: Mapping[str, Any], evaluation: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return accuracies on the held-out rows, and how much of the gap the swarm closed."""
+    isolated = [float(value) for value in baselines["isolated"]]
+    central = float(baselines["central"])
+    swarm = [float(model["accuracy"]) for model in evaluation["models"]]
+    mean = statistics.fmean(isolated)
+    return {
+        "accuracy": {"isolated": isolated, "swarm": swarm, "central": central},
+        "gap_closed": {
+            "mean": gap_closed(statistics.fmean(swarm), mean, central),
+            "worst": gap_closed(min(swarm), mean, central),
+            "worst_vs_worst": gap_closed(min(swarm), min(isolated), central),
+        },
+    }
+
+
+def describe_work(plan: Plan, course: Course) -> dict[str, Any]:
+    """Return what the peers did, one entry a peer."""
+    final = [course.final[peer.name] for peer in plan.peers]
+    sent = counts(plan, course, "bytes_sent")
+    received = counts(plan, course, "bytes_received")
+    cpu = [status.cpu_seconds_per_round for status in final]
+    known = [value for value in cpu if value is not None]
+    return {
+        "rounds_done": [status.round for status in final],
+        "models_merged": counts(plan, course, "models_merged"),
+        "rejected": counts(plan, course, "rejected"),
+        "bytes_per_peer": [one + other for one, other in zip(sent, received, strict=True)],
+        "bytes_sent": sent,
+        "bytes_received": received,
+        "cpu_seconds_per_round": cpu,
+        "cpu_seconds_per_round_median": statistics.median(known) if known else None,
     }
 
 
@@ -98,15 +122,16 @@ def counts(plan: Plan, course: Course, name: str) -> list[int]:
 
 def describe_killed(killed: Killed | None) -> dict[str, Any] | None:
     """Return what is told of the peer that was killed."""
-    if killed is None:
+    if killed is None or killed.after is None or killed.back_at is None:
         return None
-    away = None if killed.back_at is None else round(killed.back_at - killed.killed_at, 3)
+    resumed = killed.after.resumed_round or 0
     return {
         "peer": killed.peer,
-        "at_round": killed.before.round,
-        "resumed_at_round": killed.back_round,
-        "away_seconds": away,
-        "same_identity": killed.back_peer_id == killed.before.peer_id,
+        # What it last said of itself may be some rounds behind what it had done and saved.
+        "at_round": max(killed.before.round, resumed),
+        "resumed_at_round": resumed,
+        "away_seconds": round(killed.back_at - killed.killed_at, 3),
+        "same_identity": killed.after.peer_id == killed.before.peer_id,
     }
 
 
@@ -118,6 +143,7 @@ def describe_late(course: Course) -> dict[str, Any] | None:
         "peer": course.late.peer,
         "started_at_round": course.late.started_at_round,
         "swarm_round": course.late.swarm_round,
+        "adopted_round": course.final[course.late.peer].adopted_round,
     }
 
 
@@ -200,19 +226,18 @@ def footnotes(summary: Mapping[str, Any], out: Path) -> list[str]:
     """Return the lines under the table."""
     gap = summary["gap_closed"]
     lines = [
-        "gap closed = (swarm - isolated) / (central - isolated), isolated being the mean of the "
-        "isolated peers; the worst",
-        f"swarm peer against the worst isolated one: {percent(gap['worst_vs_worst'])}. All had "
-        f"{summary['rounds'] * summary['steps']:,} steps of gradient descent.",
+        "gap closed = (swarm - isolated) / (central - isolated), isolated being a mean over peers",
+        f"the worst swarm peer against the worst isolated one: {percent(gap['worst_vs_worst'])}; "
+        f"all models had {summary['rounds'] * summary['steps']:,} steps of gradient descent",
     ]
     killed, late = summary["killed"], summary["joined_late"]
     if killed is not None:
         lines.append(
             f"{killed['peer']} was killed in round {killed['at_round']} and went on from round "
-            f"{killed['resumed_at_round']}, {number(killed['away_seconds'], 1)} s later."
+            f"{killed['resumed_at_round']}, {number(killed['away_seconds'], 1)} s later"
         )
     if late is not None:
-        lines.append(f"{late['peer']} joined when the swarm was in round {late['swarm_round']}.")
+        lines.append(f"{late['peer']} joined when the swarm was in round {late['swarm_round']}")
     lengths = summary["round_seconds"]
     if lengths is not None:
         lines.append(

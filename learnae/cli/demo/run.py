@@ -30,7 +30,8 @@ STATES_AT_WORK = ("training", "serving")
 class Killed:
     """The peer that was killed. Times are Unix times, as in the peers' own logs.
 
-    `before` is the last it said before it was killed: its counts begin anew with its process.
+    `before` is the last it said before it was killed, `after` the first it said when it trained
+    again; its counts begin anew with its process.
     """
 
     peer: str
@@ -38,8 +39,7 @@ class Killed:
     killed_at: float
     restarted_at: float | None = None
     back_at: float | None = None
-    back_round: int | None = None
-    back_peer_id: str | None = None
+    after: PeerStatus | None = None
 
 
 @dataclass
@@ -161,8 +161,7 @@ class Watch:
         killed, late = course.killed, course.late
         if killed and killed.restarted_at and not killed.back_at and killed.peer in training:
             killed.back_at = now
-            killed.back_round = said[killed.peer].round
-            killed.back_peer_id = said[killed.peer].peer_id
+            killed.after = said[killed.peer]
         if late and not late.trained_at and late.peer in training:
             late.trained_at = now
             late.swarm_round = median

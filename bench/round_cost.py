@@ -1,0 +1,193 @@
+"""What the swarm adds to a peer's training time, for a model of real size.
+
+    python bench/round_cost.py
+    python bench/round_cost.py --hidden 2000 2000 400 --batch 64 --others 4 --json out.json
+
+One peer trains for real and is joined to a swarm over the directory transport; other peers (a
+process beside it) announce a new model about once a round. Blocks of rounds alone and in the
+swarm alternate in one process, and what the I/O thread still has to do at a block's end counts
+to that block. `alone` is the same compiled round, drift correction included, without any
+exchange; `plain` is the round of a charter without drift correction.
+
+What it does not show: a network. Objects go through the page cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+
+import learnae
+from learnae import kernels
+from learnae.learn.batches import BatchSource
+from learnae.learn.models import mlp
+from learnae.learn.optimizers import make_optimizer
+from learnae.learn.rounds import RoundFns, make_round
+from learnae.learn.tabular import Table
+from learnae.node.home import Home
+from learnae.node.node import Node, NodeSettings
+from learnae.node.session import Contribution, Session
+from learnae.payload import Schema, flatten
+from learnae.swarm import Charter, Identity, Peer
+from learnae.transports import open_transport
+
+FEATURES, CLASSES = 100, 10
+
+
+def charter_for(codec: str, steps: int, batch: int) -> Charter:
+    """Return the charter of the measured swarm."""
+    return learnae.parse_charter(
+        f'[swarm]\nname = "cost"\n[training]\nsteps = {steps}\nbatch = {batch}\n'
+        f'[gossip]\ncodec = "{codec}"\nfan_in = 2\nkeep = 2'
+    )
+
+
+def others(
+    folder: str, charter: Charter, hidden: list[int], n: int, pace_s: float, end: Event
+) -> None:
+    """Be `n` peers that announce a new model every `pace_s` seconds."""
+    params = mlp(FEATURES, hidden, CLASSES).init(0)
+    schema = Schema.of(params)
+    vector = flatten(schema, params)
+    sessions = []
+    for i in range(n):
+        identity = Identity.generate()
+        transport = open_transport(f"directory:{folder}", identity.peer_id)
+        peer = Peer(charter, identity, schema.digest)
+        sessions.append(Session(charter, schema, peer, transport))
+        noise = np.random.default_rng(i).normal(0, 1e-3, len(vector)).astype(np.float32)
+        payload = sessions[i].encode(vector + noise, noise)
+        sessions[i].publish(Contribution(payload, 1, 1000, None), time.time())
+    number = 1
+    while not end.wait(pace_s / n):
+        session = sessions[number % n]
+        number += 1
+        payload = session.encode(vector * np.float32(1 + number * 1e-6), vector)
+        session.publish(Contribution(payload, 1 + number // n, 1000, None), time.time())
+
+
+class Measured:
+    """The peer under measurement."""
+
+    def __init__(self, folder: str, charter: Charter, hidden: list[int]) -> None:
+        model = mlp(FEATURES, hidden, CLASSES)
+        params = model.init(charter.seed)
+        schema = Schema.of(params)
+        optimizer = make_optimizer("adam", 1e-3)
+        self.fns = make_round(model, optimizer, params)
+        self.plain = make_round(model, optimizer, params, drift_correction=False)
+        home = Home.open(f"{folder}/home", swarm_id=charter.swarm_id)
+        transport = open_transport(f"directory:{folder}/shared", home.identity.peer_id)
+        settings = NodeSettings()
+        self.node = Node(charter, schema, home, transport, flatten(schema, params), settings)
+        self.charter = charter
+        random = np.random.default_rng(1)
+        n = 4096
+        self.table = Table(
+            random.normal(size=(n, FEATURES)).astype(np.float32),
+            random.integers(0, CLASSES, n).astype(np.int32),
+            tuple(f"c{i}" for i in range(FEATURES)),
+            tuple(map(str, range(CLASSES))),
+        )
+        training = charter.training
+        self.source = BatchSource(self.table, training.batch, training.steps, 0)
+
+    def rounds(self, fns: RoundFns, n: int, joined: bool) -> tuple[float, float]:
+        """Run `n` rounds; return wall and CPU seconds."""
+        state = fns.start()
+        node = self.node
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(n):
+            began = time.monotonic()
+            result = fns.run(node.params, state, node.shift, self.source.next())
+            state = result.state
+            node.params[:] = result.params
+            if joined:
+                seconds = time.monotonic() - began
+                node.finish_round(result.gradient, len(self.table), result.loss, seconds)
+        if joined:
+            node.drain(60.0)
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
+    """Alternate blocks and return the figures."""
+    charter = charter_for(args.codec, args.steps, args.batch)
+    peer = Measured(folder, charter, args.hidden)
+    for fns in (peer.fns, peer.plain):
+        peer.rounds(fns, 2, joined=False)
+    pace_s = peer.rounds(peer.fns, 3, joined=False)[0] / 3
+    context = multiprocessing.get_context("spawn")
+    end = context.Event()
+    process = context.Process(
+        target=others, args=(f"{folder}/shared", charter, args.hidden, args.others, pace_s, end)
+    )
+    process.start()
+    try:
+        while True:
+            if len(os.listdir(f"{folder}/shared/objects")) > args.others:
+                break
+            time.sleep(0.1)
+        with peer.node as node:
+            node.start()
+            node.begin()
+            peer.rounds(peer.fns, args.block, joined=True)
+            found: dict[str, list[tuple[float, float]]] = {"plain": [], "alone": [], "swarm": []}
+            for _ in range(args.blocks):
+                found["plain"].append(peer.rounds(peer.plain, args.block, joined=False))
+                found["alone"].append(peer.rounds(peer.fns, args.block, joined=False))
+                found["swarm"].append(peer.rounds(peer.fns, args.block, joined=True))
+            status = node.refresh_status()
+    finally:
+        end.set()
+        process.join()
+    result: dict[str, object] = {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "isa": kernels.isa(),
+        "n_elements": len(peer.node.params),
+        "codec": args.codec,
+        "remembered": status.n_peers,
+        "models_merged": status.models_merged,
+    }
+    for name, blocks in found.items():
+        result[f"{name}_round_seconds"] = statistics.median(w for w, _ in blocks) / args.block
+        result[f"{name}_round_cpu_seconds"] = statistics.median(c for _, c in blocks) / args.block
+    for i, kind in enumerate(("wall", "cpu")):
+        ratios = [s[i] / a[i] for s, a in zip(found["swarm"], found["alone"], strict=True)]
+        result[f"added_{kind}"] = statistics.median(ratios) - 1.0
+    return result
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hidden", type=int, nargs="+", default=[2000, 2000, 400])
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--codec", default="i8")
+    parser.add_argument("--others", type=int, default=4)
+    parser.add_argument("--block", type=int, default=5, help="rounds a block")
+    parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(args, folder)
+    for name, value in result.items():
+        print(f"{name:24} {value:.4f}" if isinstance(value, float) else f"{name:24} {value}")
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
