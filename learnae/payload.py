@@ -91,7 +91,10 @@ class Schema:
             if ours.path != theirs.path:
                 raise SchemaError(f"params have a leaf {ours.path} where {theirs.path} is expected")
             if ours != theirs:
-                raise SchemaError(f"params leaf {ours.path} is {ours}, expected is {theirs}")
+                cure = (
+                    f": cast it with .astype({theirs.dtype})" if ours.shape == theirs.shape else ""
+                )
+                raise SchemaError(f"params leaf {ours.path} is {ours}, expected is {theirs}{cure}")
         if len(found) < len(self.leaves):
             raise SchemaError(f"params lack the leaf {self.leaves[len(found)].path}")
         extra = found[len(self.leaves)].path

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from learnae.cli.formats import age
 from learnae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +68,13 @@ Examples:
 @click.option("--batch", type=int, default=64, show_default=True, help="Rows a step.")
 @click.option("--steps", type=int, default=20, show_default=True, help="Steps a round.")
 @click.option("--rounds", type=int, default=250, show_default=True, help="Rounds of a peer.")
-@click.option("--min-seconds", type=float, default=0.0, show_default=True, help="Shortest round.")
+@click.option(
+    "--min-seconds",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Shortest round; with --rounds, how long others have to join.",
+)
 @click.option("--no-drift-correction", is_flag=True, help="Share params only, no mean gradients.")
 @click.option(
     "--codec", type=click.Choice(["f32", "bf16", "f16", "i8"]), default="i8", show_default=True
@@ -175,6 +182,12 @@ def describe(path: Path, data: Path, charter: Charter, *, named: bool) -> None:
             f"Mean and standard deviation of each column, {count} numbers computed from {data}, "
             "are in the charter: everybody who gets the file can read them. "
             "--no-statistics leaves them out."
+        )
+    training = charter.training
+    if training.min_seconds > 0:
+        least = age(training.rounds * training.min_seconds)
+        click.echo(
+            f"{training.rounds} rounds take at least {least}; others should join within that time"
         )
     click.echo(f"{path.with_suffix('.key')}: the swarm's secret key, for peers on other machines")
     click.echo(f"Next, on this machine: learnae join {path} --data FILE, once for every peer")

@@ -330,7 +330,8 @@ def _lock(folder: Path) -> int:
                 f"{folder} is in use by another peer of this process: close() it first"
             ) from error
         raise StateError(
-            f"{folder} is in use by process {pid}: stop it, or use another folder (--home)"
+            f"{folder} is in use by process {pid}: another peer on this machine needs a folder of "
+            "its own (--home DIR; home=DIR in Python)"
         ) from error
     except OSError:
         os.close(fd)

@@ -19,6 +19,7 @@ from learnae.node.status import Status
 from learnae.node.swarmkey import find_swarm_key, key_path
 from learnae.payload import PyTree, Schema, flatten, unflatten
 from learnae.swarm import Charter, parse_charter
+from learnae.swarm.trust import short
 from learnae.transports import Transport
 
 __all__ = [
@@ -228,6 +229,8 @@ class JoinedPeer:
         ModelError
             If they hold NaN or infinity.
         """
+        if not self._n_steps:
+            self._node.schema.require(params)  # at the round's first step, not after its last
         self._n_steps += 1
         self._n_samples += samples
         if loss is not None:
@@ -259,6 +262,11 @@ class JoinedPeer:
         self._round_began = time.monotonic()
         self.params = unflatten(node.schema, node.params, params)
         return self.params, state
+
+    def __repr__(self) -> str:
+        """Return who this is and how far it is."""
+        who = f"peer {short(self.peer_id)} of {self._node.charter.name!r}"
+        return f"<{who}, round {self.round}, remembers {self._node.session.n_remembered} others>"
 
     def close(self) -> None:
         """Publish what is pending, write a checkpoint, say farewell."""

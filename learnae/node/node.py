@@ -239,6 +239,9 @@ class Node:
         What arrives is merged once, at the end, with own params counting as `samples`.
         """
         self.serve_from_now()
+        # Now and not after `checkpoint_s`: a short run would otherwise never be written.
+        self._io.checkpoint.put(self._make_checkpoint())
+        self._io.wake()
         deadline = None if linger_s is None else time.monotonic() + linger_s
         while not stop.is_set():
             self.check()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import HostileBytes, SchemaError, TransportError
+from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError
 from learnae.node.gate import gate, open_payload
 from learnae.node.history import History
 from learnae.node.merging import Merged, longest_gradient, merge
@@ -76,6 +76,7 @@ class Traffic:
     ignored: int = 0
     accepted: int = 0
     rejected: int = 0
+    missed: int = 0
     models_merged: int = 0
 
 
@@ -305,12 +306,14 @@ class Session:
         """
         held: _Held | None = None
         reason: str | None = None
-        reachable = True
+        reachable, missed = True, False
         try:
             buffer = self.transport.get(fetch.cid, self.max_payload_nbytes, deadline_s)
             self.traffic.bytes_received += len(buffer)
             held = _Held.of(gate(buffer, self.schema, params, self.charter.gossip.max_distance))
         except TransportError as error:
+            # Most often it was replaced by a newer one meanwhile, which will come.
+            missed = isinstance(error, NotFound)
             reachable, reason = False, str(error)
         except HostileBytes as error:
             reason = str(error)
@@ -322,11 +325,13 @@ class Session:
                 self._held[fetch.cid] = held
                 self._forget_unremembered()
                 self.traffic.accepted += 1
-        if held is None:
+        if missed:
+            self.traffic.missed += 1
+            log.info("missed %s's round %d: %s", short(fetch.peer_id), fetch.round, reason)
+        elif held is None:
             self.traffic.rejected += 1
             log.info("rejected %s's round %d: %s", short(fetch.peer_id), fetch.round, reason)
-            return False
-        return True
+        return held is not None
 
     def recall(self) -> None:
         """Get the remembered payloads again after a restart, and forget what is gone."""

@@ -214,6 +214,12 @@ class _Rounds:
         self._state = self._own(state)
         node.dump_extra = self._dump_state
         node.begin()
+        if node.status.adopted_round is not None and node.round >= n_rounds:
+            log.warning(
+                "the swarm has done its %d rounds, so this peer's data adds nothing to its model; "
+                "for longer ones make a new charter with more --rounds or a longer --min-seconds",
+                n_rounds,
+            )
         while node.round < n_rounds and not stop.is_set():
             began = time.monotonic()
             rate = cooldown_rate(node.round, n_rounds, self._training.cooldown)

@@ -45,6 +45,17 @@ def test_charter_holds_columns_classes_and_statistics(rows: Path, tmp_path: Path
     assert "4 numbers" in result.output and "can read them" in result.output
 
 
+def test_rounds_last_long_enough_for_others_to_join(rows: Path, tmp_path: Path) -> None:
+    result = create(tmp_path / "swarm.toml", "--data", rows, "--label", "kind")
+    assert written(tmp_path / "swarm.toml").training.min_seconds == 0.5
+    assert (
+        "250 rounds take at least 2 min; others should join within that time\n" in result.output
+    )
+    result = create(tmp_path / "quick.toml", "--data", rows, "--label", "kind", "--min-seconds", 0)
+    assert written(tmp_path / "quick.toml").training.min_seconds == 0
+    assert "rounds take" not in result.output
+
+
 def test_no_statistics_publishes_none(rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "swarm.toml"
     result = create(out, "--data", rows, "--label", "kind", "--no-statistics")

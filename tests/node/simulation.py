@@ -11,6 +11,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from learnae.learn.tabular import Table
 from learnae.node.session import Contribution, Session
 from learnae.payload import Schema, flatten
 from learnae.swarm import Charter, Peer
+from learnae.swarm.events import Fetch
 from learnae.swarm.trust import Identity
 from learnae.transports.memory import Faults, MemoryNetwork
 
@@ -87,15 +89,21 @@ class SimulatedPeer:
         return bytes(payload)
 
 
+@cache
+def _compiled(charter: Charter, n_columns: int) -> RoundFns:
+    """Return the functions that all simulations of one charter share, compiled once."""
+    optimizer = make_optimizer(charter.training.optimizer, charter.training.learning_rate)
+    model = mlp(n_columns)
+    return make_round(model, optimizer, model.init(charter.seed))
+
+
 class Simulation:
     """A swarm of `len(tables)` peers over one faulty network."""
 
     def __init__(self, charter: Charter, tables: list[Table], seed: int, faults: Faults) -> None:
         self.clock = Clock()
         self.network = MemoryNetwork(seed, clock=self.clock, faults=faults)
-        optimizer = make_optimizer(charter.training.optimizer, charter.training.learning_rate)
-        like = mlp(tables[0].x.shape[1]).init(charter.seed)
-        self.fns = make_round(mlp(tables[0].x.shape[1]), optimizer, like)
+        self.fns = _compiled(charter, tables[0].x.shape[1])
         self.charter = charter
         self.peers = [
             SimulatedPeer(charter, self.fns, table, i, self.network)
@@ -111,7 +119,7 @@ class Simulation:
         for i, peer in enumerate(self.peers):
             # Peers neither start together nor run equally fast.
             speed = ROUND_S * (1.0 + 0.1 * i / len(self.peers))
-            self._at(self.clock.now + 0.05 * i, lambda p=peer, s=speed: self._round(p, s, n_rounds))
+            self._at(self.clock.now + 0.05 * i, partial(self._round, peer, speed, n_rounds))
         while self._events:
             self.clock.now, _, action = heapq.heappop(self._events)
             action()
@@ -127,9 +135,9 @@ class Simulation:
         self._digest.update(peer.finish_round(now))
         for fetch in peer.session.wanted(now)[: self.charter.gossip.fan_in]:
             delay = self.network.transfer_delay_s(self._names[fetch.peer_id], peer.name)
-            self._at(
-                now + delay,
-                lambda f=fetch: peer.session.fetch(f, peer.params, self.clock.now),
-            )
+            self._at(now + delay, partial(self._fetch, peer, fetch))
         if peer.session.peer.round < n_rounds:
-            self._at(now + speed, lambda: self._round(peer, speed, n_rounds))
+            self._at(now + speed, partial(self._round, peer, speed, n_rounds))
+
+    def _fetch(self, peer: SimulatedPeer, fetch: Fetch) -> None:
+        peer.session.fetch(fetch, peer.params, self.clock.now)

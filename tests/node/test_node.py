@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from node.actors import SCHEMA, N, Unreliable, charter, full
+from numpy.typing import NDArray
 
 from learnae import kernels
 from learnae.errors import ClockError, ModelError, SchemaError, StateError
@@ -94,14 +95,12 @@ def test_two_nodes_learn_from_each_other(place: Place) -> None:
         assert bob.refresh_status().models_merged == 1
 
 
-FAILURES: dict[str, Callable[[Path], object]] = {
-    "checkpoint": lambda home: (
-        (home / "checkpoint").mkdir(),
-        (home / "checkpoint.previous" / "in the way").mkdir(parents=True),
-    ),
-    "status": lambda home: ((home / "status.json").unlink(True), (home / "status.json").mkdir()),
-    "head": lambda home: (home / "head").mkdir(),
-    "rounds": lambda home: (home / "rounds.jsonl").mkdir(),
+# Folders in the way of files: unlike permissions, they stop root too.
+FAILURES = {
+    "checkpoint": ("checkpoint", "checkpoint.previous/in the way"),
+    "status": ("status.json",),
+    "head": ("head",),
+    "rounds": ("rounds.jsonl",),
 }
 
 
@@ -109,7 +108,8 @@ FAILURES: dict[str, Callable[[Path], object]] = {
 def test_a_disk_that_fails_is_told_as_it_is(place: Place, what: str) -> None:
     node = place.node(1)
     node.start()
-    FAILURES[what](place.home(1))
+    for name in FAILURES[what]:
+        (place.home(1) / name).mkdir(parents=True)
     finish(node)
     node._io._thread.join(WAIT_S)
     assert not node._io._thread.is_alive()
@@ -213,7 +213,10 @@ def test_large_numbers_are_no_divergence(place: Place) -> None:
 
 def test_restart_resumes_everything(place: Place) -> None:
     random = np.random.default_rng(5)
-    extra = {"['mu']": random.standard_normal(7), "['count']": np.array(3, np.int32)}
+    extra: dict[str, NDArray[Any]] = {
+        "['mu']": random.standard_normal(7),
+        "['count']": np.array(3, np.int32),
+    }
     with place.node(3) as other:
         other.start()
         finish(other, 4.0)

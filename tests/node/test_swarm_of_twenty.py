@@ -63,6 +63,7 @@ def _run(shares: tuple[Charter, list[Table], Table], faults: Faults, n_rounds: i
     return Simulation(charter, tables, SEED, faults).run(n_rounds, test)
 
 
+@pytest.mark.deadline(600)
 def test_faults_cost_next_to_nothing(shares: tuple[Charter, list[Table], Table]) -> None:
     calm = _run(shares, Faults(), N_ROUNDS)
     stormy = _run(shares, _faults(N_ROUNDS), N_ROUNDS)

@@ -211,6 +211,23 @@ def test_restart_goes_on(place: Place) -> None:
     assert (again.round, again.resumed_round) == (5, 5), "nothing is left to do"
 
 
+def test_a_peer_that_serves_has_written_its_model(place: Place) -> None:
+    """A run shorter than the time between checkpoints left `evaluate` an early round."""
+    ann = Running(place.settings("ann", rounds=3, linger_s=None, checkpoint_s=1e6))
+    until(lambda: place.status("ann")["state"] == "serving")
+    until(lambda: (place.folder / "ann" / "checkpoint").exists())
+    assert load_home(place.folder / "ann", place.charter).round == 3
+    ann.end()
+
+
+def test_who_comes_too_late_is_told(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.run("ann", rounds=3)
+    with caplog.at_level(logging.WARNING, "learnae.node"):
+        late = place.run("bob", rounds=3)
+    assert late.adopted_round == 3
+    assert "the swarm has done its 3 rounds" in caplog.text
+
+
 def test_a_relays_home_can_become_a_trainers(place: Place) -> None:
     place.run("ann", rounds=2)
     stop = threading.Event()
