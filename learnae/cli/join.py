@@ -99,7 +99,7 @@ def command(
     from learnae.node.join import default_home, default_transport, read_charter
     from learnae.node.trainer import TrainerSettings, run
 
-    charter = charter_file(charter, home, transport)
+    charter = charter_file(charter, home, transport, public)
     swarm = read_charter(charter)
     settings = TrainerSettings(
         charter=charter,
@@ -126,7 +126,9 @@ def command(
         click.echo(describe(final))
 
 
-def charter_file(charter: Path, home: Path | None, transport: str | None) -> Path:
+def charter_file(
+    charter: Path, home: Path | None, transport: str | None, public: bool = False
+) -> Path:
     """Return the charter's file; an invite becomes one, with the swarm's key beside it."""
     from learnae.swarm.invite import decode_invite, looks_like_invite
 
@@ -138,7 +140,7 @@ def charter_file(charter: Path, home: Path | None, transport: str | None) -> Pat
     invite = decode_invite(str(charter))
     folder = home or swarm_folder(invite.swarm_id)
     click.echo(f"invited to swarm {invite.swarm_id.hex()[:16]}; charter and key go to {folder}")
-    return accept_invite(invite, folder, transport=transport)
+    return accept_invite(invite, folder, transport=transport, public=public)
 
 
 class LogLines(logging.Handler):
