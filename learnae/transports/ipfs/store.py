@@ -95,20 +95,15 @@ class IpfsStore:
 
     def put(self, data: Buffer) -> bytes:
         """Add and pin an object; see `learnae.transports.seam.Store.put`."""
-        cid = cid_of(data)
         with self._lock:
             self._counter = max(self._counter + 1, time.time_ns())
             pin_name = f"{self._prefix}{self._counter:016x}"
         try:
-            stored = self._add(data, pin_name)
+            cid = self._add(data, pin_name)
         except Refused as error:
             if "no space left" not in str(error) and "quota" not in str(error):
                 raise
-            stored = self._add_after_collecting(data, pin_name)
-        if stored != cid_text(cid):
-            raise TransportError(
-                f"the IPFS daemon at {self._rpc.where} stored {cid_text(cid)} as {stored[:80]}"
-            )
+            cid = self._add_after_collecting(data, pin_name)
         with self._lock:
             self._owned[cid] = None
             self._owned.move_to_end(cid)
@@ -263,7 +258,7 @@ class IpfsStore:
             options = {"force": "true", "quiet": "true"}
             self._rpc.call("block/rm", *batch, deadline_s=_SMALL_S, options=options)
 
-    def _add_after_collecting(self, data: Buffer, pin_name: str) -> str:
+    def _add_after_collecting(self, data: Buffer, pin_name: str) -> bytes:
         cure = "free space on its disk, or move its repo to a larger one"
         try:
             self._collect()
@@ -275,11 +270,18 @@ class IpfsStore:
 
     # -- what ipfshttpclient does --------------------------------------------------------
 
-    def _add(self, data: Buffer, pin_name: str) -> str:
+    def _add(self, data: Buffer, pin_name: str) -> bytes:
+        """Stream an object to the daemon, name it on the way, and compare the two names."""
         options = {**_ADD, "pin-name": pin_name}
+        leaves: list[Subtree] = []
         with self._client(_PUT_S) as client:
-            found = client.add_bytes(_chunks(data), opts=options)
-        return str(found)
+            stored = str(client.add_bytes(_chunks(data, leaves), opts=options))
+        cid = root_of(leaves) if leaves else _EMPTY
+        if stored != cid_text(cid):
+            raise TransportError(
+                f"the IPFS daemon at {self._rpc.where} stored {cid_text(cid)} as {stored[:80]}"
+            )
+        return cid
 
     def _collect(self) -> None:
         with self._client(_PUT_S) as client:
@@ -347,10 +349,13 @@ def _is_absence(error: TransportError) -> bool:
     )
 
 
-def _chunks(data: Buffer) -> Iterator[bytes]:
+def _chunks(data: Buffer, leaves: list[Subtree]) -> Iterator[bytes]:
+    """Yield an object's chunks, and hash each while the daemon works at the one before."""
     view = memoryview(data).cast("B") if len(data) else memoryview(b"")
     for start in range(0, view.nbytes, CHUNK_NBYTES):
-        yield bytes(view[start : start + CHUNK_NBYTES])
+        chunk = view[start : start + CHUNK_NBYTES]
+        yield bytes(chunk)
+        leaves.append(leaf_of(chunk))
 
 
 def _read_leaves(answer: Answer, data: bytearray, text: str) -> Iterator[Subtree]:
