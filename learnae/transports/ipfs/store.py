@@ -46,7 +46,7 @@ _PUT_S = 120.0
 _SMALL_S = 15.0
 _GC_EVERY_S = 600.0
 _RM_BATCH = 100  # names in one request
-_READ_NBYTES = 1 << 18
+_READ_NBYTES = 1 << 20
 _ADD = {
     "cid-version": "1",
     "raw-leaves": "true",
@@ -119,7 +119,7 @@ class IpfsStore:
             return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
         n_read = 0
         try:
-            with self._rpc.ask("cat", text, deadline_s=deadline_s) as answer:
+            with self._rpc.ask("cat", text, deadline_s=deadline_s, plain=True) as answer:
                 n = answer.length
                 if n is not None and n > max_nbytes:
                     raise TransportError(
@@ -137,6 +137,8 @@ class IpfsStore:
                     f"{text}: nobody within reach gave it within {deadline_s:g} s"
                 ) from None
             raise
+        if n is not None and n_read < n:
+            raise TransportError(f"{text}: only {n_read} of {n} bytes came")
         if root_of(leaves) != cid:
             raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
         self._note_fetched(cid)
@@ -268,15 +270,19 @@ class IpfsStore:
                 f"the repo of the IPFS daemon at {self._rpc.where} is full: {cure} ({error})"
             ) from error
 
-    # -- what ipfshttpclient does --------------------------------------------------------
+    # -- the daemon ----------------------------------------------------------------------
 
     def _add(self, data: Buffer, pin_name: str) -> bytes:
         """Stream an object to the daemon, name it on the way, and compare the two names."""
         options = {**_ADD, "pin-name": pin_name}
         leaves: list[Subtree] = []
-        with self._client(_PUT_S) as client:
-            stored = str(client.add_bytes(_chunks(data, leaves), opts=options))
-        cid = root_of(leaves) if leaves else _EMPTY
+
+        def watch(piece: memoryview) -> None:
+            leaves.append(leaf_of(piece))  # while the daemon works at it too
+
+        found = self._rpc.call("add", deadline_s=_PUT_S, body=data, options=options, watch=watch)
+        stored = str(found[-1].get("Hash")) if found else "nothing"
+        cid = root_of(leaves)
         if stored != cid_text(cid):
             raise TransportError(
                 f"the IPFS daemon at {self._rpc.where} stored {cid_text(cid)} as {stored[:80]}"
@@ -349,26 +355,19 @@ def _is_absence(error: TransportError) -> bool:
     )
 
 
-def _chunks(data: Buffer, leaves: list[Subtree]) -> Iterator[bytes]:
-    """Yield an object's chunks, and hash each while the daemon works at the one before."""
-    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
-    for start in range(0, view.nbytes, CHUNK_NBYTES):
-        chunk = view[start : start + CHUNK_NBYTES]
-        yield bytes(chunk)
-        leaves.append(leaf_of(chunk))
-
-
 def _read_leaves(answer: Answer, data: bytearray, text: str) -> Iterator[Subtree]:
     """Fill `data` from the answer and yield its chunks' hashes as soon as they are there."""
     with memoryview(data) as view:
         done = hashed = 0
-        while part := answer.read(_READ_NBYTES):
-            if done + len(part) > view.nbytes:
-                raise TransportError(f"{text} is more than the {view.nbytes} bytes expected")
-            view[done : done + len(part)] = part
-            done += len(part)
+        while done < view.nbytes:
+            n = answer.read_into(view[done : done + _READ_NBYTES])
+            if n == 0:
+                break
+            done += n
             while done - hashed >= CHUNK_NBYTES:
                 yield leaf_of(view[hashed : hashed + CHUNK_NBYTES])
                 hashed += CHUNK_NBYTES
         if done > hashed or done == 0:
             yield leaf_of(view[hashed:done])
+        if done == view.nbytes and answer.read_into(memoryview(bytearray(1))):
+            raise TransportError(f"{text} is more than the {view.nbytes} bytes expected")
