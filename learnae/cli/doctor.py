@@ -13,7 +13,7 @@ from learnae.cli.folders import open_to_look
 from learnae.cli.formats import print_json
 
 if TYPE_CHECKING:
-    from learnae.node.doctor import Finding
+    from learnae.node.finding import Finding
     from learnae.swarm.charter import Charter
     from learnae.transports import Transport
 
@@ -58,17 +58,19 @@ def command(
     as_json: bool,
 ) -> None:
     """Look at key, charter, clock, disk, daemon, and the way to the other peers of CHARTER."""
-    from learnae.node.doctor import Doctor, Verdict
+    from learnae.node.access import access_of
+    from learnae.node.doctor import Doctor
+    from learnae.node.finding import Verdict
+    from learnae.node.join import default_transport
 
-    def open_it(swarm: Charter) -> AbstractContextManager[Transport]:
-        from learnae.node.access import access_of
-        from learnae.node.join import default_transport
+    def address_of(swarm: Charter) -> str:
+        return transport or default_transport(swarm)
 
-        access = access_of(charter, swarm)
-        return open_to_look(transport or default_transport(swarm), access, must_exist=False)
+    def open_it(swarm: Charter, address: str) -> AbstractContextManager[Transport]:
+        return open_to_look(address, access_of(charter, swarm), must_exist=False)
 
     findings = []
-    for finding in Doctor(charter, home, open_it, listen).examine():
+    for finding in Doctor(charter, home, address_of, open_it, listen).examine():
         findings.append(finding)
         if not as_json:
             show(finding)

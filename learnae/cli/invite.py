@@ -24,7 +24,8 @@ Examples:
     metavar="ipfs:...",
     help="The daemon to use.  [default: the swarm's, see ipfs up]",
 )
-def command(charter: Path, transport: str | None) -> None:
+@click.option("--public", is_flag=True, help="Accept a daemon in the public network.")
+def command(charter: Path, transport: str | None, public: bool) -> None:
     """Print an invite to the swarm of CHARTER.
 
     Whoever has the invite can join and can read all that the swarm publishes: send it as you would
@@ -34,6 +35,8 @@ def command(charter: Path, transport: str | None) -> None:
     from learnae.node.access import start_own_daemon
     from learnae.node.invite import make_invite
     from learnae.node.join import default_transport, read_charter
+    from learnae.swarm.invite import decode_invite
+    from learnae.transports.ipfs.dialling import is_loopback
 
     swarm = read_charter(charter)
     address = transport or default_transport(swarm)
@@ -42,7 +45,14 @@ def command(charter: Path, transport: str | None) -> None:
             f"an invite leads to an IPFS daemon, and there is none: learnae ipfs up {charter}"
         )
     start_own_daemon(address)
-    click.echo(make_invite(charter, address))
+    text = make_invite(charter, address, public=public)
+    click.echo(text)
+    if all(is_loopback(place) for place in decode_invite(text).addresses):
+        click.echo(
+            "This daemon listens on this machine only, and so the invite is good only here: "
+            f"learnae ipfs up {charter} --listen /ip4/0.0.0.0/tcp/4001 opens it to others.",
+            err=True,
+        )
     if swarm.model.factory != "mlp":
         file = swarm.model.factory.partition(":")[0]
         click.echo(

@@ -101,7 +101,7 @@ def command(
     from learnae.node.join import default_home, default_transport, read_charter
     from learnae.node.trainer import TrainerSettings
 
-    charter = charter_file(charter, home, transport)
+    charter = charter_file(charter, home, transport, public)
     swarm = read_charter(charter)
     settings = TrainerSettings(
         charter=charter,
@@ -136,7 +136,9 @@ def run_peer(settings: TrainerSettings, stop_on_eof: bool) -> None:
         click.echo(describe(final))
 
 
-def charter_file(charter: Path, home: Path | None, transport: str | None) -> Path:
+def charter_file(
+    charter: Path, home: Path | None, transport: str | None, public: bool = False
+) -> Path:
     """Return the charter's file; an invite becomes one, with the swarm's key beside it."""
     from learnae.swarm.invite import decode_invite, looks_like_invite
 
@@ -148,7 +150,7 @@ def charter_file(charter: Path, home: Path | None, transport: str | None) -> Pat
     invite = decode_invite(str(charter))
     folder = home or swarm_folder(invite.swarm_id)
     click.echo(f"invited to swarm {invite.swarm_id.hex()[:16]}; charter and key go to {folder}")
-    return accept_invite(invite, folder, transport=transport)
+    return accept_invite(invite, folder, transport=transport, public=public)
 
 
 class LogLines(logging.Handler):

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,8 @@ from pathlib import Path
 from learnae import kernels
 from learnae.errors import CharterError, LearnaeError, NotFound, TransportError
 from learnae.node.clock import require_possible_clock, suspicion
+from learnae.node.daemoncheck import look_at_daemon
+from learnae.node.finding import Finding, Verdict
 from learnae.node.home import read_identity
 from learnae.node.join import read_charter
 from learnae.payload import Schema
@@ -29,7 +30,7 @@ from learnae.swarm.events import ClockSuspect, Heard, Ignored
 from learnae.transports import Transport
 from learnae.transports.atomic import explain, probe
 
-__all__ = ["Doctor", "Finding", "Verdict"]
+__all__ = ["Doctor"]
 
 POLL_S = 0.05
 FETCH_S = 20.0
@@ -37,23 +38,6 @@ FETCH_S = 20.0
 TRIP_NBYTES = (1 << 20) + 1000
 #: Below this a disk counts as full, whatever the model's size.
 LEAST_FREE_NBYTES = 64 << 20
-
-
-class Verdict(StrEnum):
-    """What was found about a part."""
-
-    GOOD = "good"
-    NOTE = "note"  # works, and yet the user should know
-    FAULT = "fault"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line about one part; of a fault it names cause and cure."""
-
-    part: str
-    verdict: Verdict
-    line: str
 
 
 @dataclass
@@ -64,15 +48,18 @@ class Doctor:
     ----------
     charter_path, home
         Of the peer. The home need not exist yet.
+    address
+        Of the peer's transport, such as ``ipfs:REPO``, for a charter.
     open_transport
-        Opens the peer's transport, as nobody in particular.
+        Opens the transport at an address, as nobody in particular.
     listen_s
         How long to listen for other peers, in seconds.
     """
 
     charter_path: Path
     home: Path | None
-    open_transport: Callable[[Charter], AbstractContextManager[Transport]]
+    address: Callable[[Charter], str]
+    open_transport: Callable[[Charter, str], AbstractContextManager[Transport]]
     listen_s: float = 5.0
     _charter: Charter | None = field(default=None, init=False)
     _schema: Schema | None = field(default=None, init=False)
@@ -185,8 +172,16 @@ class Doctor:
     # -- the others --------------------------------------------------------------------
 
     def _network(self, charter: Charter) -> Iterator[Finding]:
+        address = self.address(charter)
+        if address.startswith("ipfs:"):
+            daemon = self._try(
+                "daemon", lambda: look_at_daemon(self.charter_path, charter, address)
+            )
+            yield daemon
+            if daemon.verdict is Verdict.FAULT:
+                return
         try:
-            with self.open_transport(charter) as transport:
+            with self.open_transport(charter, address) as transport:
                 yield Finding("transport", Verdict.GOOD, _addresses(transport))
                 trip = self._try("round trip", lambda: _round_trip(transport))
                 yield trip

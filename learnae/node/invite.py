@@ -24,7 +24,7 @@ CHARTER_NAME = "swarm.toml"
 TRY_S = 10.0
 
 
-def make_invite(charter: Path, transport: str) -> str:
+def make_invite(charter: Path, transport: str, *, public: bool = False) -> str:
     """Store the sealed charter with this machine's daemon, and return an invite to the swarm.
 
     Parameters
@@ -33,6 +33,8 @@ def make_invite(charter: Path, transport: str) -> str:
         The charter's file; the swarm's key lies beside it.
     transport
         ``ipfs:...``; the daemon runs.
+    public
+        Whether the daemon may be in the public network.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def make_invite(charter: Path, transport: str) -> str:
     """
     text = _read(charter)
     swarm_id = parse_charter(text).swarm_id
-    access = Access(swarm_id, find_swarm_key(charter), key_path(charter), public=True)
+    access = Access(swarm_id, find_swarm_key(charter), key_path(charter), public)
     if access.key is None:
         raise UsageError(
             f"{access.key_file}: no such file, and without the swarm's key nobody can be invited; "
@@ -63,7 +65,12 @@ def make_invite(charter: Path, transport: str) -> str:
 
 
 def accept_invite(
-    invite: Invite, folder: Path, *, transport: str | None = None, deadline_s: float = 60.0
+    invite: Invite,
+    folder: Path,
+    *,
+    transport: str | None = None,
+    public: bool = False,
+    deadline_s: float = 60.0,
 ) -> Path:
     """Fetch the charter that an invite names, and write it and the swarm's key into a folder.
 
@@ -73,6 +80,8 @@ def accept_invite(
     ----------
     transport
         The daemon to use; None to make and start one for the swarm.
+    public
+        Whether that daemon may be in the public network.
     deadline_s
         How long to try to reach somebody who has the charter, in seconds.
 
@@ -90,7 +99,8 @@ def accept_invite(
     """
     path = folder / CHARTER_NAME
     if not _is_there(path, invite):
-        text = _fetch(invite, transport or bring_up(invite), deadline_s)
+        access = Access(invite.swarm_id, invite.key, public=public)
+        text = _fetch(invite, transport or bring_up(invite), access, deadline_s)
         _write(path, text, invite.key)
     return path
 
@@ -118,8 +128,12 @@ def bring_up(invite: Invite) -> str:
     return f"ipfs:{repo}"
 
 
-def _fetch(invite: Invite, transport: str, deadline_s: float) -> bytes:
-    access = Access(invite.swarm_id, invite.key, public=True)
+def _fetch(invite: Invite, transport: str, access: Access, deadline_s: float) -> bytes:
+    if not transport.startswith("ipfs:"):
+        raise UsageError(
+            f"an invite leads to an IPFS daemon, and {transport} is none: leave out --transport, "
+            "or ask for the charter's file instead"
+        )
     peer = open_swarm_transport(transport, STORE_NAME, access)
     try:
         deadline = time.monotonic() + deadline_s

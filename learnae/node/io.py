@@ -41,7 +41,8 @@ class NodeSettings:
     status_s
         Seconds between writes of status.json.
     patience_s
-        How long a newcomer waits to hear somebody before it starts from the genesis params.
+        How long a newcomer waits to hear somebody before it starts from the genesis params; None
+        for 0.2 s, or 2 s where the others are on other machines.
     adopt_s
         How long a newcomer who heard somebody tries to fetch models to adopt.
     """
@@ -50,7 +51,7 @@ class NodeSettings:
     poll_s: float | None = None
     checkpoint_s: float = 2.0
     status_s: float = 0.2
-    patience_s: float = 0.2
+    patience_s: float | None = None
     adopt_s: float = 30.0
 
 

@@ -42,11 +42,15 @@ from learnae.node.status import Status
 from learnae.payload import Schema
 from learnae.swarm import Charter, Kind, Peer, PeerState
 from learnae.transports import Transport
+from learnae.transports.seam import Reaching
 
 __all__ = ["Node", "NodeSettings"]
 
 Float32 = NDArray[np.float32]
 log = logging.getLogger("learnae.node")
+
+# A folder tells at once what was announced; over IPFS others have to be connected to and asked.
+NEAR_S, FAR_S = 0.2, 2.0
 
 
 class Node:
@@ -289,6 +293,8 @@ class Node:
 
     def _adopt(self) -> bool:
         patience_s, deadline_s = self.settings.patience_s, self.settings.adopt_s
+        if patience_s is None:
+            patience_s = FAR_S if isinstance(self._transport, Reaching) else NEAR_S
         return adopt(self.session, self._fetchers, self.params, patience_s, deadline_s)
 
     def _peer_state(self) -> PeerState | None:

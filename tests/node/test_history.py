@@ -190,3 +190,18 @@ def test_a_chain_that_leads_nowhere_is_walked_once_a_minute() -> None:
         bob.catch_up(NOW + i)
     assert len(transport.asked) == -(-200 // int(PENALTY_S))
     assert set(transport.asked) == {NODE_DEADLINE_S}
+
+
+def test_whoever_is_heard_is_reached() -> None:
+    network = MemoryNetwork(seed=3)
+    ann = session(network.endpoint("ann"), "ann")
+    reached: list[tuple[str, ...]] = []
+
+    class ReachingEndpoint(CountingNodes):
+        def reach(self, addresses: tuple[str, ...]) -> None:
+            reached.append(addresses)
+
+    bob = session(ReachingEndpoint(network.endpoint("bob")), "bob")  # type: ignore[arg-type]
+    publish(ann, 1)
+    bob.listen(NOW)
+    assert reached == [("/memory/ann",)]

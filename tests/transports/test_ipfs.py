@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -47,9 +48,10 @@ class SettledSubscription:
     def take(self) -> list[bytes]:
         taken = self._inner.take()
         if self._open:
-            awaited = self._owner.harness.newest_of_others(self._topic, self._owner.name)
+            harness, name = self._owner.harness, self._owner.name
             end = time.monotonic() + DEADLINE_S
-            while not awaited <= self._heard.union(taken):
+            # Asked anew each time: only the newest message is never lost, and others go on.
+            while not harness.newest_of_others(self._topic, name) <= self._heard.union(taken):
                 assert time.monotonic() < end, "a message was lost for good"
                 time.sleep(0.001)
                 taken += self._inner.take()
@@ -66,11 +68,13 @@ class SettledTransport(IpfsTransport):
 
     def __init__(self, harness: IpfsHarness, name: str) -> None:
         self.harness = harness
+        self._publishing = threading.Lock()  # so that the newest is known when threads compete
         super().__init__(str(harness.kubos[name].repo), name)
 
     def publish(self, topic: str, data: bytes) -> None:
-        super().publish(topic, data)
-        self.harness.sent[topic][self.name] = bytes(data)
+        with self._publishing:
+            super().publish(topic, data)
+            self.harness.sent[topic][self.name] = bytes(data)
 
     def subscribe(self, topic: str) -> SettledSubscription:  # type: ignore[override]
         return SettledSubscription(super().subscribe(topic), self, topic)

@@ -28,7 +28,7 @@ from learnae.transports.ipfs.frames import (
     decode_frame,
     encode_frame,
 )
-from learnae.transports.ipfs.rpc import Answer, Rpc
+from learnae.transports.ipfs.rpc import Answer, Refused, Rpc
 from learnae.transports.seam import MAX_MESSAGE_NBYTES
 
 __all__ = ["KEEP_MESSAGES", "Channel", "IpfsSubscription"]
@@ -52,6 +52,7 @@ _PATIENCE = 3  # questions about one sender without an answer
 _READY_S = 1.0
 _RETRY_S = (0.1, 2.0)
 _PUBLISH_S = 10.0
+_OVERTAKEN = 10  # how often a message is sent again that another one has overtaken
 _MAX_LINE_NBYTES = 4 * MAX_FRAME_NBYTES
 _MAX_HEAP_NBYTES = 8 << 20  # a message of libp2p has at most 1 MiB
 
@@ -200,7 +201,15 @@ class Channel:
 
     def _send(self, frame: Frame) -> None:
         body = encode_frame(frame)
-        self._rpc.call("pubsub/pub", self._topic, deadline_s=_PUBLISH_S, body=body)
+        for attempt in range(_OVERTAKEN):
+            try:
+                self._rpc.call("pubsub/pub", self._topic, deadline_s=_PUBLISH_S, body=body)
+                return
+            except Refused as error:
+                # The daemon numbers its messages, of all topics and transports, and refuses one
+                # that a later one has overtaken inside it: sent again, it gets a new number.
+                if "validation ignored" not in str(error) or attempt == _OVERTAKEN - 1:
+                    raise
 
     # -- listening -----------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from learnae.errors import TransportError, UsageError
@@ -29,6 +29,7 @@ __all__ = ["Answer", "Refused", "Rpc", "TooSlow", "Unreachable", "api_of_repo"]
 MAX_ANSWER_NBYTES = 16 << 20
 _MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})(/http)?/?")
 _SEND_NBYTES = 1 << 20
+_SMALL_NBYTES = 1 << 14
 
 
 class Unreachable(TransportError):
@@ -112,15 +113,29 @@ class Rpc:
         deadline_s: float = 10.0,
         body: Buffer | None = None,
         options: dict[str, str] | None = None,
+        watch: Callable[[memoryview], object] | None = None,
     ) -> list[Any]:
         """Run a command and return the JSON objects it answers with.
+
+        Parameters
+        ----------
+        command, args, options
+            As in the documentation of Kubo's RPC.
+        deadline_s
+            Seconds that it may take.
+        body
+            The file to send.
+        watch
+            Called with each piece of `body`, 1 MiB each but the last, when it has been sent.
 
         Raises
         ------
         TransportError
             One of the kinds above.
         """
-        with self.ask(command, *args, deadline_s=deadline_s, body=body, options=options) as answer:
+        with self.ask(
+            command, *args, deadline_s=deadline_s, body=body, options=options, watch=watch
+        ) as answer:
             text = answer.read_all(MAX_ANSWER_NBYTES)
         try:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -137,17 +152,22 @@ class Rpc:
         deadline_s: float,
         body: Buffer | None = None,
         options: dict[str, str] | None = None,
+        watch: Callable[[memoryview], object] | None = None,
+        plain: bool = False,
     ) -> Iterator[Answer]:
-        """Run a command and give its answer as a stream, which ends with the block."""
+        """Run a command and give its answer as a stream, which ends with the block.
+
+        A `plain` answer comes without the frames of HTTP/1.1, for `Answer.read_into`.
+        """
         host, port = _host_and_port(self.api())
-        answer = Answer(host, port, f"{self._api}: {command}", deadline_s)
+        answer = Answer(host, port, f"{self._api}: {command}", deadline_s, plain=plain)
         with self._lock:
             if self._closed:
                 raise TransportError(f"the transport to {self._api} is closed")
             self._open.add(answer)
         query = [("arg", arg) for arg in args] + list((options or {}).items())
         try:
-            answer.begin(f"/api/v0/{command}?{urllib.parse.urlencode(query)}", body)
+            answer.begin(f"/api/v0/{command}?{urllib.parse.urlencode(query)}", body, watch)
             yield answer
         finally:
             with self._lock:
@@ -163,18 +183,33 @@ class Rpc:
             answer.interrupt()
 
 
+class _PlainConnection(http.client.HTTPConnection):
+    """Asks for an answer that is not cut into chunks, at a third of the cost of reading it."""
+
+    _http_vsn = 10
+    _http_vsn_str = "HTTP/1.0"
+
+
 class Answer:
     """The answer to one command, read piece by piece until a deadline."""
 
-    def __init__(self, host: str, port: int, what: str, deadline_s: float) -> None:
-        self._connection = http.client.HTTPConnection(host, port, timeout=deadline_s)
+    def __init__(
+        self, host: str, port: int, what: str, deadline_s: float, *, plain: bool = False
+    ) -> None:
+        kind = _PlainConnection if plain else http.client.HTTPConnection
+        self._connection = kind(host, port, timeout=deadline_s)
         self._what, self._deadline_s = what, deadline_s
         self._deadline = time.monotonic() + deadline_s
         self._socket: socket.socket | None = None
         self._interrupted = False
         self._response: http.client.HTTPResponse | None = None
 
-    def begin(self, target: str, body: Buffer | None) -> None:
+    def begin(
+        self,
+        target: str,
+        body: Buffer | None,
+        watch: Callable[[memoryview], object] | None = None,
+    ) -> None:
         """Send the request and wait for the first line of the answer."""
         with self._translated():
             self._connection.timeout = self._left()
@@ -182,7 +217,7 @@ class Answer:
             self._socket = self._connection.sock
             if self._interrupted:  # while there was no socket yet to shut down
                 raise ConnectionAbortedError("interrupted")
-            headers, parts = _multipart(body)
+            headers, parts = _multipart(body, watch)
             self._connection.request("POST", target, body=parts, headers=headers)
             self._rearm()
             self._response = self._connection.getresponse()
@@ -202,6 +237,15 @@ class Answer:
             assert self._response is not None
             self._rearm()
             return self._response.read1(nbytes)
+
+    def read_into(self, view: memoryview) -> int:
+        """Fill the beginning of `view` from a plain answer; return how much, 0 at the end."""
+        with self._translated():
+            assert self._response is not None
+            if self._response.fp is None:
+                return 0
+            self._rearm()
+            return int(self._response.fp.readinto1(view))  # one recv, straight into the view
 
     def read_all(self, max_nbytes: int) -> bytes:
         """Read to the end, if that comes within `max_nbytes`."""
@@ -264,7 +308,9 @@ def _reason(body: bytes) -> str:
     return " ".join(str(message).split())[:300]
 
 
-def _multipart(body: Buffer | None) -> tuple[dict[str, str], Iterable[bytes] | None]:
+def _multipart(
+    body: Buffer | None, watch: Callable[[memoryview], object] | None
+) -> tuple[dict[str, str], Iterable[bytes] | None]:
     """Return headers and pieces of a form with one file."""
     if body is None:
         return {"Content-Length": "0"}, None
@@ -280,15 +326,23 @@ def _multipart(body: Buffer | None) -> tuple[dict[str, str], Iterable[bytes] | N
         "Content-Type": f"multipart/form-data; boundary={boundary}",
         "Content-Length": str(len(head) + view.nbytes + len(tail)),
     }
-    if view.nbytes <= 1 << 14:
-        return headers, iter([head + bytes(view) + tail])
-    return headers, _pieces(head, view, tail)
+    return headers, _pieces(head, view, tail, watch)
 
 
-def _pieces(head: bytes, view: memoryview, tail: bytes) -> Iterator[bytes]:
+def _pieces(
+    head: bytes, view: memoryview, tail: bytes, watch: Callable[[memoryview], object] | None
+) -> Iterator[bytes]:
+    if view.nbytes <= _SMALL_NBYTES:
+        yield head + bytes(view) + tail  # one packet
+        if watch is not None:
+            watch(view)
+        return
     yield head
     for start in range(0, view.nbytes, _SEND_NBYTES):
-        yield view[start : start + _SEND_NBYTES]  # type: ignore[misc]  # any buffer will do
+        piece = view[start : start + _SEND_NBYTES]
+        yield piece  # type: ignore[misc]  # any buffer will do
+        if watch is not None:
+            watch(piece)
     yield tail
 
 

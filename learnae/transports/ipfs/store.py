@@ -46,7 +46,7 @@ _PUT_S = 120.0
 _SMALL_S = 15.0
 _GC_EVERY_S = 600.0
 _RM_BATCH = 100  # names in one request
-_READ_NBYTES = 1 << 18
+_READ_NBYTES = 1 << 20
 _ADD = {
     "cid-version": "1",
     "raw-leaves": "true",
@@ -95,20 +95,15 @@ class IpfsStore:
 
     def put(self, data: Buffer) -> bytes:
         """Add and pin an object; see `learnae.transports.seam.Store.put`."""
-        cid = cid_of(data)
         with self._lock:
             self._counter = max(self._counter + 1, time.time_ns())
             pin_name = f"{self._prefix}{self._counter:016x}"
         try:
-            stored = self._add(data, pin_name)
+            cid = self._add(data, pin_name)
         except Refused as error:
             if "no space left" not in str(error) and "quota" not in str(error):
                 raise
-            stored = self._add_after_collecting(data, pin_name)
-        if stored != cid_text(cid):
-            raise TransportError(
-                f"the IPFS daemon at {self._rpc.where} stored {cid_text(cid)} as {stored[:80]}"
-            )
+            cid = self._add_after_collecting(data, pin_name)
         with self._lock:
             self._owned[cid] = None
             self._owned.move_to_end(cid)
@@ -124,7 +119,7 @@ class IpfsStore:
             return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
         n_read = 0
         try:
-            with self._rpc.ask("cat", text, deadline_s=deadline_s) as answer:
+            with self._rpc.ask("cat", text, deadline_s=deadline_s, plain=True) as answer:
                 n = answer.length
                 if n is not None and n > max_nbytes:
                     raise TransportError(
@@ -142,6 +137,8 @@ class IpfsStore:
                     f"{text}: nobody within reach gave it within {deadline_s:g} s"
                 ) from None
             raise
+        if n is not None and n_read < n:
+            raise TransportError(f"{text}: only {n_read} of {n} bytes came")
         if root_of(leaves) != cid:
             raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
         self._note_fetched(cid)
@@ -263,7 +260,7 @@ class IpfsStore:
             options = {"force": "true", "quiet": "true"}
             self._rpc.call("block/rm", *batch, deadline_s=_SMALL_S, options=options)
 
-    def _add_after_collecting(self, data: Buffer, pin_name: str) -> str:
+    def _add_after_collecting(self, data: Buffer, pin_name: str) -> bytes:
         cure = "free space on its disk, or move its repo to a larger one"
         try:
             self._collect()
@@ -273,13 +270,24 @@ class IpfsStore:
                 f"the repo of the IPFS daemon at {self._rpc.where} is full: {cure} ({error})"
             ) from error
 
-    # -- what ipfshttpclient does --------------------------------------------------------
+    # -- the daemon ----------------------------------------------------------------------
 
-    def _add(self, data: Buffer, pin_name: str) -> str:
+    def _add(self, data: Buffer, pin_name: str) -> bytes:
+        """Stream an object to the daemon, name it on the way, and compare the two names."""
         options = {**_ADD, "pin-name": pin_name}
-        with self._client(_PUT_S) as client:
-            found = client.add_bytes(_chunks(data), opts=options)
-        return str(found)
+        leaves: list[Subtree] = []
+
+        def watch(piece: memoryview) -> None:
+            leaves.append(leaf_of(piece))  # while the daemon works at it too
+
+        found = self._rpc.call("add", deadline_s=_PUT_S, body=data, options=options, watch=watch)
+        stored = str(found[-1].get("Hash")) if found else "nothing"
+        cid = root_of(leaves)
+        if stored != cid_text(cid):
+            raise TransportError(
+                f"the IPFS daemon at {self._rpc.where} stored {cid_text(cid)} as {stored[:80]}"
+            )
+        return cid
 
     def _collect(self) -> None:
         with self._client(_PUT_S) as client:
@@ -347,23 +355,19 @@ def _is_absence(error: TransportError) -> bool:
     )
 
 
-def _chunks(data: Buffer) -> Iterator[bytes]:
-    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
-    for start in range(0, view.nbytes, CHUNK_NBYTES):
-        yield bytes(view[start : start + CHUNK_NBYTES])
-
-
 def _read_leaves(answer: Answer, data: bytearray, text: str) -> Iterator[Subtree]:
     """Fill `data` from the answer and yield its chunks' hashes as soon as they are there."""
     with memoryview(data) as view:
         done = hashed = 0
-        while part := answer.read(_READ_NBYTES):
-            if done + len(part) > view.nbytes:
-                raise TransportError(f"{text} is more than the {view.nbytes} bytes expected")
-            view[done : done + len(part)] = part
-            done += len(part)
+        while done < view.nbytes:
+            n = answer.read_into(view[done : done + _READ_NBYTES])
+            if n == 0:
+                break
+            done += n
             while done - hashed >= CHUNK_NBYTES:
                 yield leaf_of(view[hashed : hashed + CHUNK_NBYTES])
                 hashed += CHUNK_NBYTES
         if done > hashed or done == 0:
             yield leaf_of(view[hashed:done])
+        if done == view.nbytes and answer.read_into(memoryview(bytearray(1))):
+            raise TransportError(f"{text} is more than the {view.nbytes} bytes expected")
