@@ -34,9 +34,10 @@ from learnae.learn.models import mlp
 from learnae.learn.optimizers import make_optimizer
 from learnae.learn.rounds import RoundFns, make_round
 from learnae.learn.tabular import Table
+from learnae.node.contribution import Contribution
 from learnae.node.home import Home
 from learnae.node.node import Node, NodeSettings
-from learnae.node.session import Contribution, Session
+from learnae.node.session import Session
 from learnae.payload import Schema, flatten
 from learnae.swarm import Charter, Identity, Peer
 from learnae.transports import open_transport

@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from learnae.node.access import Access
     from learnae.transports import Transport
 
-__all__ = ["known_homes", "open_to_look"]
+__all__ = ["default_homes", "known_homes", "open_to_look"]
 
 OBSERVER = "observer"
 
 
-def known_homes() -> list[Path]:
-    """Return the folders of this user's peers that were not told where to live, sorted."""
+def default_homes() -> Path:
+    """Return the folder that holds the folders of peers that were not told where to live."""
     import platformdirs
 
-    return sorted(
-        path.parent for path in platformdirs.user_data_path("learnae").glob("*/peer/status.json")
-    )
+    return platformdirs.user_data_path("learnae")
+
+
+def known_homes() -> list[Path]:
+    """Return the folders of this user's peers that were not told where to live, sorted."""
+    return sorted(path.parent for path in default_homes().glob("*/peer/status.json"))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from learnae.cli.folders import known_homes, open_to_look
+from learnae.cli.folders import default_homes, known_homes, open_to_look
 from learnae.cli.formats import age, nbytes, number, print_json
 from learnae.cli.statusfile import PeerStatus, is_running, read_status
 from learnae.errors import AnnouncementError, UsageError
@@ -145,7 +145,9 @@ def print_homes(homes: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
     if not homes:
-        click.echo("no peer has run here yet; `learnae demo` shows one, `learnae join` starts one")
+        click.echo(
+            f"no peer folder in {default_homes()}; name the folders: learnae status home-1 ..."
+        )
         return
     table = Table(box=None, pad_edge=False)
     for name in ("peer", "state", "round", "loss", "accuracy", "merged", "sent", "received"):

@@ -100,7 +100,8 @@ def load_model(
     match = _FILE_FACTORY.fullmatch(choice.factory)
     if match is None:
         return _builtin(choice, given)
-    path = Path(folder, match["file"])
+    # As Python names it in tracebacks, from which `blame` reads the line.
+    path = Path(folder, match["file"]).absolute()
     make = _function(path, match["function"])
     options = {**choice.options, **_accepted(make, given)}
     where = f"{path.name}:{_line(make)}"
@@ -168,16 +169,29 @@ def mlp(features: int, hidden: Sequence[int] = (64, 64), classes: int = 2) -> Mo
 
 def blame(error: BaseException, source: str, doing: str) -> ModelError:
     """Return the one line for an exception out of user code: its last line in that file."""
-    line = None
-    if isinstance(error, SyntaxError) and error.filename == source:
-        line = error.lineno
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == source:
-            line = frame.lineno
+    line = _last_line(error, source)
     where = Path(source).name + (f":{line}" if line else "")
-    text = next((part.strip() for part in str(error).splitlines() if part.strip()), "")
+    text = next((part.strip() for part in str(error).splitlines() if part.strip()), "").rstrip(".")
     cause = type(error).__name__ + (f": {text[:200]}" if text else "")
     return ModelError(f"{where}: {doing} raised {cause}; mend the model file")
+
+
+def _last_line(error: BaseException, source: str) -> int | None:
+    """Return the innermost line of the file `source` that led to `error`; None for no such line.
+
+    Where JAX has filtered a traceback, the frames may be those of a cause only.
+    """
+    if isinstance(error, SyntaxError) and error.filename == source:
+        return error.lineno
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        lines = [f.lineno for f in traceback.extract_tb(link.__traceback__) if f.filename == source]
+        if lines:
+            return lines[-1]
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def _builtin(choice: ModelChoice, given: Mapping[str, int]) -> Model:

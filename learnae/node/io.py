@@ -12,9 +12,10 @@ from typing import Generic, TypeVar
 
 from learnae.errors import LearnaeError, TransportError
 from learnae.node.clock import suspicion
+from learnae.node.contribution import Contribution
 from learnae.node.fetching import Fetchers
 from learnae.node.home import Checkpoint, Home
-from learnae.node.session import Contribution, Session
+from learnae.node.session import Session
 
 __all__ = ["IoThread", "NodeSettings", "Slot"]
 

@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 from learnae import kernels
 from learnae.errors import ModelError, TransportError
 from learnae.node.clock import require_possible_clock
+from learnae.node.contribution import Contribution
 from learnae.node.fetching import Fetchers
 from learnae.node.gate import saved_params
 from learnae.node.home import Checkpoint, Home
 from learnae.node.io import IoThread, NodeSettings
 from learnae.node.merging import Merged
 from learnae.node.newcomer import adopt, listen_at_start
-from learnae.node.session import Contribution, Session
+from learnae.node.session import Session
 from learnae.node.status import Status
 from learnae.payload import Schema
 from learnae.swarm import Charter, Kind, Peer, PeerState

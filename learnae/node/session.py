@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from learnae import kernels
 from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError
+from learnae.node.contribution import Contribution, Traffic
 from learnae.node.gate import gate, open_payload
 from learnae.node.history import History
 from learnae.node.merging import Merged, longest_gradient, merge
@@ -38,46 +39,10 @@ from learnae.swarm.trust import short
 from learnae.transports import Transport
 from learnae.transports.seam import Reaching
 
-__all__ = ["Contribution", "Session", "Traffic"]
+__all__ = ["Session"]
 
 Float32 = NDArray[np.float32]
 log = logging.getLogger("learnae.node")
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """What one round gives to the swarm: an encoded model and what the others need to know.
-
-    Attributes
-    ----------
-    payload
-        The bytes to publish.
-    round
-        The round that made it.
-    samples
-        How many examples stand behind it: its weight in everybody's mean.
-    loss
-        Mean local loss of the round, or None.
-    """
-
-    payload: bytes | bytearray
-    round: int
-    samples: int
-    loss: float | None
-
-
-@dataclass
-class Traffic:
-    """Counts since this process started; bytes are those of payloads and announcements."""
-
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    heard: int = 0
-    ignored: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    missed: int = 0
-    models_merged: int = 0
 
 
 @dataclass(frozen=True)

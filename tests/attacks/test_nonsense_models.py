@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 import learnae
 from learnae import kernels
+from learnae.node.contribution import Contribution
 from learnae.node.merging import longest_gradient, merge
-from learnae.node.session import Contribution, Session
+from learnae.node.session import Session
 from learnae.payload import Schema
 from learnae.swarm import Charter, Identity, Peer
 from learnae.transports import MemoryNetwork

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from rich.console import Console
 from learnae.cli.demo.live import PlainView, live_table, plain_line
 from learnae.cli.demo.picture import curve, split
 from learnae.cli.demo.plan import MARKER, DemoOptions, claim_folder, clear_folder, prepare
-from learnae.cli.demo.processes import total_pss_nbytes
+from learnae.cli.demo.processes import Peers, total_pss_nbytes
 from learnae.cli.demo.report import gap_closed
-from learnae.cli.demo.run import Row, Snapshot
+from learnae.cli.demo.run import Course, Row, Snapshot, Watch
 from learnae.cli.statusfile import PeerStatus, RoundLine
 from learnae.errors import DataError, UsageError
 from learnae.learn.magic import read_magic
@@ -178,6 +179,17 @@ def test_plain_line() -> None:
     assert line == (
         "    7 s  round 12/250  alive 1/2  loss 0.5000  accuracy 0.875 (worst 0.875)  1.23 MB sent"
     )
+
+
+def test_the_clock_goes_on_when_training_begins(tmp_path: Path) -> None:
+    plan = prepare(replace(OPTIONS, out=tmp_path))
+    course = Course(started_at=time.time() - 10)
+    watch = Watch(plan, course, Peers(plan))
+    seen: list[Snapshot] = []
+    watch.look(seen.append)
+    course.training_at = time.time()
+    watch.look(seen.append)
+    assert 10 <= seen[0].seconds <= seen[1].seconds
 
 
 def test_plain_view_reports_who_comes_and_goes() -> None:

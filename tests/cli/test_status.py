@@ -84,7 +84,8 @@ def test_without_arguments_it_lists_this_users_peers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert "no peer has run here yet" in status().output
+    empty = f"no peer folder in {tmp_path / 'learnae'}; name the folders: learnae status home-1 ..."
+    assert status().output == empty + "\n"
     home = tmp_path / "learnae" / "0123abcd" / "peer"
     home.parent.mkdir(parents=True)
     make_home(home)

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("jax")
 
 from learnae.errors import ModelError
-from learnae.learn.models import Model, load_model, mlp
+from learnae.learn.models import Model, blame, load_model, mlp
 from learnae.learn.optimizers import make_optimizer
 from learnae.learn.rounds import make_round
 
@@ -213,6 +213,30 @@ def test_a_bad_loss(tmp_path: Path, loss: str, says: str) -> None:
     with pytest.raises(ModelError) as caught:
         fns.run(fns.layout.flatten(model.init(0)), fns.start(), None, batch)
     assert says in message(caught)
+
+
+def test_a_bad_loss_beside_a_charter_named_without_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import numpy as np\ndef loss(params, batch):\n    return batch[0] @ params\n"
+    monkeypatch.chdir(tmp_path)
+    model = load(Path(), source + "def make():\n    return lambda s: np.ones(7), loss\n")
+    fns = make_round(model, make_optimizer("sgd", 0.1), model.init(0))
+    batch = np.ones((2, 4, 3), np.float32), np.ones((2, 4), np.int32)
+    with pytest.raises(ModelError) as caught:
+        fns.run(fns.layout.flatten(model.init(0)), fns.start(), None, batch)
+    assert message(caught).startswith("my_model.py:3: loss(params, batch) raised TypeError")
+    assert ".;" not in message(caught)
+
+
+def test_the_line_of_a_cause_is_found(tmp_path: Path) -> None:
+    source = "def make():\n    raise KeyError('x')\n"
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path, source)
+    error = RuntimeError("filtered.")
+    error.__cause__ = caught.value.__cause__
+    found = str(blame(error, str(tmp_path / "my_model.py"), "make()"))
+    assert found == "my_model.py:2: make() raised RuntimeError: filtered; mend the model file"
 
 
 def test_bad_metrics(tmp_path: Path) -> None:

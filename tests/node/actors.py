@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import TransportError
-from learnae.node.session import Contribution, Session
+from learnae.node.contribution import Contribution
+from learnae.node.session import Session
 from learnae.payload import Schema
 from learnae.swarm import Charter, GossipSection, Identity, Kind, Peer, PeerState, TrainingSection
 from learnae.transports import Transport

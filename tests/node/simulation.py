@@ -22,7 +22,8 @@ from learnae.learn.models import mlp
 from learnae.learn.optimizers import make_optimizer
 from learnae.learn.rounds import RoundFns, make_round
 from learnae.learn.tabular import Table
-from learnae.node.session import Contribution, Session
+from learnae.node.contribution import Contribution
+from learnae.node.session import Session
 from learnae.payload import Schema, flatten
 from learnae.swarm import Charter, Peer
 from learnae.swarm.events import Fetch

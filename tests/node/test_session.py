@@ -8,7 +8,8 @@ from node.actors import NOW, SCHEMA, Member, N, Unreliable, charter, full, ident
 
 from learnae import kernels
 from learnae.errors import SchemaError, TransportError
-from learnae.node.session import Contribution, Session
+from learnae.node.contribution import Contribution
+from learnae.node.session import Session
 from learnae.payload import Schema
 from learnae.swarm import Kind, Peer, PeerState, announcement_cid, decode_announcement
 from learnae.swarm.events import Adopted

@@ -93,10 +93,7 @@ def plain_line(snapshot: Snapshot) -> str:
 
 def live_table(snapshot: Snapshot) -> Table:
     """Return the swarm as a table, one row a peer."""
-    title = (
-        f"round {snapshot.median_round} of {snapshot.rounds}, "
-        f"{max(0.0, snapshot.seconds):.0f} s of training"
-    )
+    title = f"round {snapshot.median_round} of {snapshot.rounds}, {snapshot.seconds:.0f} s"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     names = ("peer", "state", "samples", "round", "loss", "accuracy", "merged", "sent", "received")
     for name in names:

@@ -16,7 +16,7 @@ from learnae.cli.demo.processes import Peers, total_pss_nbytes
 from learnae.cli.statusfile import PeerStatus, read_status
 from learnae.errors import LearnaeError
 
-__all__ = ["Course", "Killed", "Late", "Row", "Snapshot", "run_swarm"]
+__all__ = ["Course", "Killed", "Late", "Row", "Snapshot", "Watch", "run_swarm"]
 
 LOOK_EVERY_S = 0.25
 # Reading smaps_rollup walks the page tables of all processes: milliseconds, so not at each look.
@@ -79,7 +79,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The whole swarm at one moment; `median_round` is that of the peers that train."""
+    """The whole swarm at one moment.
+
+    `seconds` count from the start of the first peers, their start-up included; `median_round`
+    is that of the peers that train.
+    """
 
     seconds: float
     median_round: int
@@ -223,5 +227,5 @@ class Watch:
                 state = "not yet here"
             row = Row(peer.name, state, peer.name in alive, peer.samples, seen[peer.name])
             rows.append(row)
-        since = self._course.training_at or self._course.started_at
-        return Snapshot(time.time() - since, median, self._plan.options.rounds, tuple(rows))
+        seconds = time.time() - self._course.started_at
+        return Snapshot(seconds, median, self._plan.options.rounds, tuple(rows))
