@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from learnae.node.contribution import Contribution
 from learnae.node.history import KEEP_NODES, NODE_DEADLINE_S, PENALTY_S
-from learnae.node.session import Contribution, Session
+from learnae.node.session import Session
 from learnae.payload import Schema
 from learnae.swarm import Charter, Identity, Kind, Peer, PeerState, decode_announcement
 from learnae.swarm.announcement import announcement_cid, encode_announcement
