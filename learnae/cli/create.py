@@ -58,7 +58,11 @@ Examples:
     is_flag=True,
     help="Do not publish your columns' means and deviations; each peer standardises by its own.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of the first params.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Of the first params.  [default: a random one]",
+)
 @click.option("--factory", default="mlp", show_default=True, help="mlp, or my_model.py:make.")
 @click.option(
     "--hidden", callback=parse_sizes, default="64,64", show_default=True, help="Layers of the mlp."
@@ -90,6 +94,7 @@ def command(charter: Path, data: Path, **asked: Any) -> None:
     """
     if charter.exists():
         raise UsageError(f"{charter} exists and is left as it is: choose another name")
+    require_model_file(charter, asked["factory"])
     from learnae.node.swarmkey import create_swarm_key, key_path
     from learnae.swarm.charter import dump_charter
 
@@ -104,6 +109,17 @@ def command(charter: Path, data: Path, **asked: Any) -> None:
         raise UsageError(f"cannot write {charter}: {error.strerror}") from error
     create_swarm_key(key_path(charter))
     describe(charter, data, made, named=bool(asked["classes"]))
+
+
+def require_model_file(charter: Path, factory: str) -> None:
+    """Raise `UsageError` unless the file that `factory` names, if any, is beside `charter`."""
+    file, colon, _ = factory.partition(":")
+    if not colon or Path(file).name != file or (charter.parent / file).is_file():
+        return  # what is no file name, the charter's own rules refuse
+    raise UsageError(
+        f"{file} is not beside {charter}: put it into {charter.parent.absolute()} first, "
+        "since every peer looks for it next to its charter"
+    )
 
 
 def make_charter(path: Path, data: Path, asked: dict[str, Any]) -> Charter:

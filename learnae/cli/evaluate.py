@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from learnae.cli.folders import require_folder
 from learnae.cli.formats import number, print_json
 
 __all__ = ["command"]
@@ -42,11 +43,14 @@ def command(
     homes: tuple[Path, ...], data: Path, charter: Path, cache: Path | None, as_json: bool
 ) -> None:
     """Evaluate the newest model of each HOME (a peer's folder) on the rows of --data."""
+    for home in homes:
+        require_folder(home)
     from learnae.node.evaluate import evaluate_homes
 
     n_rows, models = evaluate_homes(homes, charter, data, cache)
     if as_json:
-        print_json({"data": str(data), "n": n_rows, "models": models})
+        counted = [{**model, "n": int(model["n"])} for model in models]
+        print_json({"data": str(data), "n": n_rows, "models": counted})
         return
     from rich.console import Console
     from rich.table import Table

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from learnae.cli.folders import require_folder
 from learnae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def command(home: Path, out: Path, charter: Path, force: bool) -> None:
         raise click.UsageError(f"{out} must end in .safetensors or .npz")
     if out.exists() and not force:
         raise UsageError(f"{out} exists: choose another name, or overwrite it with --force")
+    require_folder(home)
     from learnae.node.evaluate import load_home
 
     loaded = load_home(home, charter)

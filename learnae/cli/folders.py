@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from learnae.node.access import Access
     from learnae.transports import Transport
 
-__all__ = ["default_homes", "known_homes", "open_to_look"]
+__all__ = ["default_homes", "known_homes", "open_to_look", "require_folder"]
 
 OBSERVER = "observer"
 
@@ -28,6 +28,14 @@ def default_homes() -> Path:
 def known_homes() -> list[Path]:
     """Return the folders of this user's peers that were not told where to live, sorted."""
     return sorted(path.parent for path in default_homes().glob("*/peer/status.json"))
+
+
+def require_folder(home: Path) -> None:
+    """Raise `UsageError` if the peer folder `home` is not there at all."""
+    if not home.is_dir():
+        raise UsageError(
+            f"the folder {home} does not exist: give the folder of a peer that has trained"
+        )
 
 
 @contextlib.contextmanager

@@ -221,10 +221,16 @@ def line_reports(home: Path) -> Iterator[None]:
     done = threading.Event()
 
     def report() -> None:
+        printed = ""
         while not done.wait(LINE_EVERY_S):
             status = read_status(home)
-            if status is not None:
-                click.echo(describe(status))
+            if status is None:
+                continue
+            line = describe(status)
+            # A peer that only serves may do so for days.
+            if status.state != "serving" or line != printed:
+                click.echo(line)
+            printed = line
 
     thread = threading.Thread(target=report, name="learnae-report", daemon=True)
     thread.start()

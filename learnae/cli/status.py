@@ -156,7 +156,7 @@ def print_homes(homes: Sequence[dict[str, Any]]) -> None:
     for home in homes:
         state = home["state"]
         if not home["running"] and state != "stopped":
-            state = f"[red]dead[/red] since {age(home['age_s'])}"
+            state = f"[red]dead[/red] for {age(home['age_s'])}"
         total = f"/{home['rounds']}" if home["rounds"] is not None else ""
         table.add_row(
             home["peer_id"][:8],

@@ -48,7 +48,7 @@ _N_VECTORS_MAX = 4
 _CURES = {
     "c": "the compiled core is not installed; with a C compiler and Python's headers at hand, "
     "install learnae again",
-    "numba": "numba is not installed: pip install 'learnae[numba]'",
+    "numba": "numba is not installed: pip install numba",
 }
 
 _loaded: Backend | None = None

@@ -2,7 +2,7 @@
 
 Importing this package imports nothing else. The data modules (`tabular`, `csvtext`, `npzfile`,
 `hepmass`, `magic`, `partition`, `batches`) need NumPy only; `rounds`, `drift`, `optimizers`,
-`evaluation` and `baseline` need JAX and optax (``pip install 'learnae[train]'``). The names
+`evaluation` and `baseline` need JAX and optax (``pip install jax optax``). The names
 below are for one's own training loop and are loaded on first use.
 """
 

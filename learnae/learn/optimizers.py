@@ -27,7 +27,7 @@ def require_jax() -> None:
     for name in ("jax", "optax"):
         if importlib.util.find_spec(name) is None:
             raise BackendError(
-                f"training needs {name}, which is not installed: pip install 'learnae[train]' "
+                f"training needs {name}, which is not installed: pip install jax optax "
                 "(a relay does without)"
             )
 

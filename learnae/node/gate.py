@@ -32,7 +32,11 @@ def open_payload(buffer: memoryview, schema: Schema) -> kernels.PayloadView:
 
 
 def gate(
-    buffer: memoryview, schema: Schema, params: NDArray[np.float32], max_distance: float
+    buffer: memoryview,
+    schema: Schema,
+    params: NDArray[np.float32],
+    max_distance: float,
+    with_gradient: bool = True,
 ) -> kernels.PayloadView:
     """Check that a payload may be merged: whole, of our schema, finite, not absurdly far.
 
@@ -46,6 +50,8 @@ def gate(
     max_distance
         Largest allowed Euclidean distance from `params`, as a multiple of their norm, or of
         that of params of 0.1 each where this is more: who starts from zeros is far from all.
+    with_gradient
+        False where the caller looks at the gradient's numbers itself.
 
     Raises
     ------
@@ -54,7 +60,7 @@ def gate(
     """
     view = open_payload(buffer, schema)
     distance2, _ = kernels.payload_distance(view, 0, params)
-    if view.n_vectors > 1:
+    if with_gradient and view.n_vectors > 1:
         kernels.payload_distance(view, 1, None)
     norm = math.sqrt(float(np.dot(params, params)))
     limit = max_distance * max(norm, 0.1 * math.sqrt(params.size))

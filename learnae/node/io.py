@@ -98,6 +98,8 @@ class IoThread:
         The contribution to publish next.
     checkpoint
         The checkpoint to write next.
+    round_s
+        How long the last round took, in seconds.
     checkpoint_took_s
         How long the last checkpoint took to write, in seconds.
     """
@@ -112,7 +114,7 @@ class IoThread:
     ) -> None:
         self.outgoing: Slot[Contribution] = Slot()
         self.checkpoint: Slot[Checkpoint] = Slot()
-        self.checkpoint_took_s = 0.0
+        self.round_s = self.checkpoint_took_s = 0.0
         self._budget = 0  # how many more payloads may be fetched in this round
         self._new_round = True
         self._session, self._home, self._fetchers = session, home, fetchers
@@ -252,4 +254,6 @@ class IoThread:
     def _poll_s(self) -> float:
         if self._settings.poll_s is not None:
             return self._settings.poll_s
-        return min(0.25, max(0.02, self._session.charter.training.min_seconds / 2))
+        # Often enough in a round, and no more: looking costs a third of a millisecond.
+        pace_s = max(self._session.charter.training.min_seconds / 2, self.round_s / 8)
+        return min(0.25, max(0.02, pace_s))

@@ -112,8 +112,8 @@ def _shift(gradient: Float32 | None, own: float, others: Sequence[Weighted]) -> 
     total = own + sum(weight for _, weight in others)
     shift = gradient.copy()
     views, weights = [view for view, _ in others], [weight / total for _, weight in others]
-    kernels.payload_average(shift, own / total, views, weights, 1)
-    shift -= gradient
+    # The mean minus one's own, in one pass.
+    kernels.payload_average(shift, own / total - 1.0, views, weights, 1)
     return shift
 
 

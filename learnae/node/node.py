@@ -225,6 +225,7 @@ class Node:
         self.gradient, self.shift = gradient, merged.shift
         self.session.advance(number)
         self._io.outgoing.put(Contribution(payload, number, samples, loss))
+        self._io.round_s = seconds
         self._io.begin_round()
         self._rounds_here += 1
         if measure is not None:

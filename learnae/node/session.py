@@ -275,7 +275,9 @@ class Session:
         try:
             buffer = self.transport.get(fetch.cid, self.max_payload_nbytes, deadline_s)
             self.traffic.bytes_received += len(buffer)
-            held = _Held.of(gate(buffer, self.schema, params, self.charter.gossip.max_distance))
+            max_distance = self.charter.gossip.max_distance
+            view = gate(buffer, self.schema, params, max_distance, with_gradient=False)
+            held = _Held.of(view)
         except TransportError as error:
             # Most often it was replaced by a newer one meanwhile, which will come.
             missed = isinstance(error, NotFound)

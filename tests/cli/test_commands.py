@@ -138,3 +138,12 @@ def test_interruption_is_code_130() -> None:
     result = CliRunner().invoke(group, ["wait"])
     assert result.exit_code == 130
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_a_folder_that_is_not_there(command: str, tmp_path: Path) -> None:
+    home = str(tmp_path / "none")
+    rest = ["--data", "x.csv"] if command == "evaluate" else [str(tmp_path / "out.npz")]
+    result = CliRunner().invoke(main, [command, home, *rest])
+    assert result.exit_code == 1
+    assert f"the folder {home} does not exist" in result.stderr

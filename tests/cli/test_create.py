@@ -151,9 +151,19 @@ def test_own_factory_with_a_number_to_predict(tmp_path: Path) -> None:
     data = tmp_path / "mine.csv"
     data.write_text("a,y\n1,0.5\n2,0.7\n")
     out = tmp_path / "swarm.toml"
+    (tmp_path / "mine.py").touch()
     result = create(
         out, "--data", data, "--label", "y", "--numeric-label", "--factory", "mine.py:make"
     )
     assert result.exit_code == 0, result.output
     assert written(out).data.classes == ()
     assert written(out).model.factory == "mine.py:make"
+
+
+def test_a_model_file_that_is_not_beside_the_charter(rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "swarm.toml"
+    result = create(out, "--data", rows, "--label", "kind", "--factory", "mine.py:make")
+    assert result.exit_code == 1
+    assert f"mine.py is not beside {out}: put it into {tmp_path} first" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not out.exists()

@@ -120,6 +120,7 @@ def test_its_homes_evaluate_alike(out: Path, summary: dict[str, Any]) -> None:
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["n"] == 3804
+    assert all(type(model["n"]) is int for model in found["models"])
     assert [model["accuracy"] for model in found["models"]] == summary["accuracy"]["swarm"]
     people = learnae("evaluate", homes(out)[0], *where, "--cache", out / "cache")
     assert f"{summary['accuracy']['swarm'][0]:.4f}" in people.stdout

@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from learnae.cli import join
+from learnae.cli.statusfile import PeerStatus, read_status
 from learnae.swarm.charter import (
     Charter,
     DataSection,
@@ -71,7 +74,7 @@ def test_a_trainer_without_jax_gets_one_line(charter: Path) -> None:
     )
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
-    assert "learnae[train]" in result.stderr
+    assert "pip install jax optax" in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -102,3 +105,24 @@ def test_a_signal_makes_a_peer_say_goodbye(charter: Path, number: int) -> None:
     found = json.loads((folder / "home" / "status.json").read_bytes())
     assert (found["state"], found["round"]) == ("stopped", 3)
     assert (folder / "home" / "checkpoint").is_file()
+
+
+def test_a_line_about_serving_is_printed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked = threading.Semaphore(0)
+    states = iter(["training", "training", "serving", "serving", "serving"])
+
+    def next_status(_home: Path) -> PeerStatus | None:
+        looked.release()
+        said = {"state": next(states, "stopped"), "role": "trainer", "round": 3}
+        (tmp_path / "status.json").write_text(json.dumps(said))
+        return read_status(tmp_path) if said["state"] != "stopped" else None
+
+    monkeypatch.setattr(join, "LINE_EVERY_S", 0.001)
+    monkeypatch.setattr(join, "read_status", next_status)
+    with join.line_reports(tmp_path):
+        for _ in range(6):
+            assert looked.acquire(timeout=60)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == ["training", "training", "serving"]

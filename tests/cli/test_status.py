@@ -69,7 +69,7 @@ def test_homes_as_a_table(tmp_path: Path) -> None:
     result = status(one, two)
     assert result.exit_code == 0, result.output
     assert "7/250" in result.output and "0.2500" in result.output and "12.3 kB" in result.output
-    assert "dead since 40 s" in result.output
+    assert "dead for 40 s" in result.output
     assert "a" * 52 in result.output
 
 

@@ -81,8 +81,8 @@ def oracle(
     if not others:
         return params, np.zeros_like(gradient), n_models
     total = own + sum(o.weight for o in others)
-    swarm = mean(gradient, own / total, [(o, o.weight / total) for o in others], 1)
-    return params, swarm - gradient, n_models
+    shift = mean(gradient, own / total - 1.0, [(o, o.weight / total) for o in others], 1)
+    return params, shift, n_models
 
 
 @st.composite

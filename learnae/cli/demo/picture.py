@@ -65,6 +65,7 @@ def draw_peers(axes: Axes, plan: Plan, course: Course) -> float:
     assert course.training_at is not None
     low: list[float] = []
     labelled: set[str] = set()
+    away = absence(course)
     for peer in plan.peers:
         seconds, accuracy = curve(read_rounds(peer.home), course.training_at)
         if not accuracy:
@@ -78,13 +79,13 @@ def draw_peers(axes: Axes, plan: Plan, course: Course) -> float:
             if peer.late
             else (PEER_COLOUR, "peer of the swarm")
         )
-        for xs, ys in split(seconds, accuracy, absence(course) if killed else None):
+        for xs, ys in split(seconds, accuracy, away if killed else None):
             shown = "_" if label in labelled else label
             labelled.add(label)
             axes.plot(xs, ys, color=colour, label=shown, linewidth=1.5, marker=".", markersize=4)
-    away = absence(course)
-    if away is not None:
-        axes.axvspan(*away, color=KILLED_COLOUR, alpha=0.08, linewidth=0, label="its absence")
+        if killed and away is not None:  # here, to follow its peer in the legend
+            label = "while it was away"
+            axes.axvspan(*away, color=KILLED_COLOUR, alpha=0.08, linewidth=0, label=label)
     return min(low, default=0.5)
 
 
