@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from learnae import kernels
+from learnae.kernels import _load
 
 ROWS = [f"c-{isa}" for isa in importlib.import_module("learnae.kernels._c").isas()] + ["numba"]
 
@@ -17,10 +18,10 @@ ROWS = [f"c-{isa}" for isa in importlib.import_module("learnae.kernels._c").isas
 def k(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     """Give the facade, with one row of ROWS behind it."""
     name, _, isa = request.param.partition("-")
-    before = kernels._loaded
-    kernels._loaded = importlib.import_module(f"learnae.kernels._{name}")
+    before = _load._loaded
+    _load._loaded = importlib.import_module(f"learnae.kernels._{name}")
     kernels.set_isa(isa or None)
     assert kernels.backend() == name and kernels.isa() == (isa or name)
     yield kernels
     kernels.set_isa(None)
-    kernels._loaded = before
+    _load._loaded = before

@@ -10,6 +10,7 @@ import pytest
 from kernels.reference import CODECS as SPECIFIED
 
 from learnae import kernels
+from learnae._core import ffi, lib
 from learnae.kernels import _c, _numba
 
 
@@ -78,5 +79,5 @@ def test_both_backends_offer_the_same() -> None:
 def test_codec_numbers_are_those_of_the_format_and_of_the_header() -> None:
     assert dict(kernels.CODECS) == SPECIFIED
     for name, number in kernels.CODECS.items():
-        assert getattr(_c.lib, f"LEARNAE_CODEC_{name.upper()}") == number
-        assert _c.ffi.string(_c.lib.learnae_codec_name(number)).decode() == name
+        assert getattr(lib, f"LEARNAE_CODEC_{name.upper()}") == number
+        assert ffi.string(lib.learnae_codec_name(number)).decode() == name

@@ -1,4 +1,4 @@
-"""The compiled core through cffi: pointers in, status out; no arithmetic and no policy."""
+"""Payloads of the compiled core."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 
 from learnae._core import ffi, lib
-from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, check
+from learnae.kernels._c.call import call, floats, pointers
+from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView
 
 __all__ = [
-    "average",
     "crc32c",
-    "isa",
-    "isas",
-    "mix",
     "payload_accumulate",
     "payload_average",
     "payload_decode",
@@ -25,7 +22,6 @@ __all__ = [
     "payload_open",
     "payload_verify",
     "payload_write",
-    "set_isa",
 ]
 
 _NAMES = {number: name for name, number in CODECS.items()}
@@ -39,46 +35,9 @@ class _Handle:
     bytes_: Any
 
 
-def _call(function: Any, *arguments: Any, ours: bool = False) -> None:
-    message = ffi.new("learnae_message *")
-    status = function(*arguments, message)
-    if status:
-        check(status, ffi.string(message.text).decode("ascii", "replace"), ours=ours)
-
-
-def _floats(array: Float32) -> Any:
-    return ffi.from_buffer("float[]", array)
-
-
-def _pointers(arrays: Sequence[Float32]) -> Any:
-    return ffi.new("const float *[]", [_floats(array) for array in arrays])
-
-
-def _payload(view: PayloadView) -> Any:
+def payload_of(view: PayloadView) -> Any:
     assert isinstance(view.handle, _Handle), "a view of another backend"
     return view.handle.payload
-
-
-def isa() -> str:
-    return str(ffi.string(lib.learnae_isa()).decode())
-
-
-def isas() -> tuple[str, ...]:
-    return tuple(ffi.string(lib.learnae_isa_name(i)).decode() for i in range(lib.learnae_n_isas()))
-
-
-def set_isa(name: str | None) -> None:
-    if lib.learnae_set_isa(ffi.NULL if name is None else name.encode()):
-        raise ValueError(f"no instruction set {name!r} here: one of {', '.join(isas())}")
-
-
-def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:
-    pointers = _pointers(models)
-    _call(lib.learnae_average, _floats(dst), pointers, _floats(weights), len(models), dst.size)
-
-
-def mix(params: Float32, mean: Float32, rate: float) -> None:
-    _call(lib.learnae_mix, _floats(params), _floats(mean), rate, params.size)
 
 
 def crc32c(data: Buffer, crc: int) -> int:
@@ -88,7 +47,7 @@ def crc32c(data: Buffer, crc: int) -> int:
 
 def payload_nbytes(codec: int, n_vectors: int, n_elements: int) -> int:
     nbytes = ffi.new("size_t *")
-    _call(lib.learnae_payload_nbytes, codec, n_vectors, n_elements, nbytes, ours=True)
+    call(lib.learnae_payload_nbytes, codec, n_vectors, n_elements, nbytes, ours=True)
     return int(nbytes[0])
 
 
@@ -96,10 +55,10 @@ def payload_write(codec: int, schema_digest: bytes, vectors: Sequence[Float32]) 
     n_elements = vectors[0].size
     out = bytearray(payload_nbytes(codec, len(vectors), n_elements))
     with ffi.from_buffer(out, require_writable=True) as dst:
-        _call(
+        call(
             lib.learnae_payload_write,
             *(dst, len(out), codec, schema_digest),
-            *(_pointers(vectors), len(vectors), n_elements),
+            *(pointers(vectors), len(vectors), n_elements),
             ours=True,
         )
     return out
@@ -110,7 +69,7 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
     # reference cycle while cffi holds its buffer.
     bytes_ = ffi.from_buffer(np.frombuffer(buffer, np.uint8))
     payload = ffi.new("learnae_payload *")
-    _call(lib.learnae_payload_open, bytes_, len(bytes_), max_elements, payload)
+    call(lib.learnae_payload_open, bytes_, len(bytes_), max_elements, payload)
     return PayloadView(
         buffer=buffer,
         codec=_NAMES[payload.codec],
@@ -125,24 +84,24 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
 
 
 def payload_verify(view: PayloadView) -> None:
-    _call(lib.learnae_payload_verify, _payload(view))
+    call(lib.learnae_payload_verify, payload_of(view))
 
 
 def payload_decode(view: PayloadView, vector: int, out: Float32) -> None:
-    _call(lib.learnae_payload_decode, _payload(view), vector, _floats(out))
+    call(lib.learnae_payload_decode, payload_of(view), vector, floats(out))
 
 
 def payload_accumulate(view: PayloadView, vector: int, weight: float, acc: Float32) -> None:
-    _call(lib.learnae_payload_accumulate, _payload(view), vector, weight, _floats(acc))
+    call(lib.learnae_payload_accumulate, payload_of(view), vector, weight, floats(acc))
 
 
 def payload_average(
     dst: Float32, own_weight: float, views: Sequence[PayloadView], weights: Float32, vector: int
 ) -> None:
-    payloads = ffi.new("const learnae_payload *[]", [_payload(view) for view in views])
-    _call(
+    payloads = ffi.new("const learnae_payload *[]", [payload_of(view) for view in views])
+    call(
         lib.learnae_payload_average,
-        *(_floats(dst), own_weight, payloads, _floats(weights), len(views), vector, dst.size),
+        *(floats(dst), own_weight, payloads, floats(weights), len(views), vector, dst.size),
     )
 
 
@@ -150,6 +109,6 @@ def payload_distance(
     view: PayloadView, vector: int, reference: Float32 | None
 ) -> tuple[float, float]:
     sums = ffi.new("double[2]")
-    floats = ffi.NULL if reference is None else _floats(reference)
-    _call(lib.learnae_payload_distance, _payload(view), vector, floats, sums, sums + 1)
+    at = ffi.NULL if reference is None else floats(reference)
+    call(lib.learnae_payload_distance, payload_of(view), vector, at, sums, sums + 1)
     return sums[0], sums[1]

@@ -1,0 +1,33 @@
+"""The compiled core through cffi: pointers in, status out; no arithmetic and no policy."""
+
+from __future__ import annotations
+
+from learnae.kernels._c.averaging import average, isa, isas, mix, set_isa
+from learnae.kernels._c.payloads import (
+    crc32c,
+    payload_accumulate,
+    payload_average,
+    payload_decode,
+    payload_distance,
+    payload_nbytes,
+    payload_open,
+    payload_verify,
+    payload_write,
+)
+
+__all__ = [
+    "average",
+    "crc32c",
+    "isa",
+    "isas",
+    "mix",
+    "payload_accumulate",
+    "payload_average",
+    "payload_decode",
+    "payload_distance",
+    "payload_nbytes",
+    "payload_open",
+    "payload_verify",
+    "payload_write",
+    "set_isa",
+]

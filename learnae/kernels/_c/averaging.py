@@ -1,0 +1,32 @@
+"""Instruction sets and averages of the compiled core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from learnae._core import ffi, lib
+from learnae.kernels._c.call import call, floats, pointers
+from learnae.kernels._seam import Float32
+
+__all__ = ["average", "isa", "isas", "mix", "set_isa"]
+
+
+def isa() -> str:
+    return str(ffi.string(lib.learnae_isa()).decode())
+
+
+def isas() -> tuple[str, ...]:
+    return tuple(ffi.string(lib.learnae_isa_name(i)).decode() for i in range(lib.learnae_n_isas()))
+
+
+def set_isa(name: str | None) -> None:
+    if lib.learnae_set_isa(ffi.NULL if name is None else name.encode()):
+        raise ValueError(f"no instruction set {name!r} here: one of {', '.join(isas())}")
+
+
+def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:
+    call(lib.learnae_average, floats(dst), pointers(models), floats(weights), len(models), dst.size)
+
+
+def mix(params: Float32, mean: Float32, rate: float) -> None:
+    call(lib.learnae_mix, floats(params), floats(mean), rate, params.size)

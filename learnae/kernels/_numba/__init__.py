@@ -1,0 +1,33 @@
+"""The numba twin of the compiled core: same functions, same bits, where there is no compiler."""
+
+from __future__ import annotations
+
+from learnae.kernels._numba.averaging import average, isa, isas, mix, set_isa
+from learnae.kernels._numba.payloads import (
+    crc32c,
+    payload_accumulate,
+    payload_average,
+    payload_decode,
+    payload_distance,
+    payload_nbytes,
+    payload_open,
+    payload_verify,
+    payload_write,
+)
+
+__all__ = [
+    "average",
+    "crc32c",
+    "isa",
+    "isas",
+    "mix",
+    "payload_accumulate",
+    "payload_average",
+    "payload_decode",
+    "payload_distance",
+    "payload_nbytes",
+    "payload_open",
+    "payload_verify",
+    "payload_write",
+    "set_isa",
+]

@@ -1,0 +1,44 @@
+"""Averages of models that lie in memory as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from learnae.kernels._numba import sums
+from learnae.kernels._numba.jit import read_only
+from learnae.kernels._seam import Float32, Status, check
+
+__all__ = ["average", "isa", "isas", "mix", "set_isa"]
+
+
+def isa() -> str:
+    return "numba"
+
+
+def isas() -> tuple[str, ...]:
+    return ("numba",)
+
+
+def set_isa(name: str | None) -> None:
+    if name not in (None, "best", "numba"):
+        raise ValueError(f"no instruction set {name!r} here: one of numba")
+
+
+def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:
+    # The sum needs its own place where dst is one of the later models.
+    late = any(np.may_share_memory(dst, model) for model in models[1:])
+    total = np.empty_like(dst) if late else dst
+    sums.scale(total, read_only(models[0]), weights[0])
+    for model, weight in zip(models[1:], weights[1:], strict=True):
+        sums.add_scaled(total, read_only(model), weight)
+    if late:
+        dst[:] = total
+
+
+def mix(params: Float32, mean: Float32, rate: float) -> None:
+    if not 0.0 <= rate <= 1.0:
+        check(Status.ARGUMENT, f"rate must be in [0, 1], not {rate}")
+    rate32 = np.float32(rate)
+    sums.mix(params, read_only(mean), np.float32(1.0) - rate32, rate32)

@@ -1,0 +1,145 @@
+"""Loops that decode, and those that use what they decode at once.
+
+The same arithmetic as the C kernels, in the same order: LLVM fuses no multiply-add unless it is
+told to, and ``fastmath`` is off. Every array is one-dimensional. Payload bytes come as one
+``uint8`` array and its ``uint16``, ``uint32`` and ``float32`` views, as offsets are multiples of
+64; a vector starts at byte `start`, and a full block takes `stride` bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.kernels._numba.geometry import I8_GROUP
+from learnae.kernels._numba.jit import NAN, jit
+from learnae.kernels._numba.sums import add_scaled
+
+__all__ = ["F16_VALUES", "Block", "Raw", "accumulate", "decode", "distance"]
+
+F32, BF16, F16 = 1, 2, 3
+
+
+class Raw(NamedTuple):
+    """The bytes of a payload, seen as four types."""
+
+    u8: NDArray[np.uint8]
+    u16: NDArray[np.uint16]
+    u32: NDArray[np.uint32]
+    f32: NDArray[np.float32]
+
+
+class Block(NamedTuple):
+    """Where a vector lies in a payload: its codec, and its blocks' place, size and length."""
+
+    codec: int
+    start: int
+    stride: int
+    length: int
+    n_elements: int
+
+
+def _f16_values() -> NDArray[np.float32]:
+    """Return the value of each binary16: decoding is a look-up in 256 KiB."""
+    with np.errstate(invalid="ignore"):
+        values = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    values[np.isnan(values)] = NAN
+    return values
+
+
+F16_VALUES = _f16_values()
+
+
+@jit
+def _block_at(block: Any, k: int) -> tuple[int, int, int]:
+    """Return block `k`'s first byte, first element and number of elements."""
+    first = k * block.length
+    return block.start + k * block.stride, first, min(block.length, block.n_elements - first)
+
+
+@jit
+def _decode_block(raw: Any, codec: int, at: int, m: int, f16_values: Any, dst: Any) -> None:
+    """Decode `m` elements of the block at byte `at`. f32 is copied as numbers, not as bits."""
+    if codec == F32:
+        for i in range(m):
+            dst[i] = raw.f32[at // 4 + i]
+    elif codec == BF16:
+        bits = dst.view(np.uint32)
+        for i in range(m):
+            wide = np.uint32(raw.u16[at // 2 + i]) << np.uint32(16)
+            is_nan = (wide & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+            bits[i] = np.uint32(0x7FC00000) if is_nan else wide
+    elif codec == F16:
+        for i in range(m):
+            dst[i] = f16_values[raw.u16[at // 2 + i]]
+    else:
+        codes = at + 4 * ((m + I8_GROUP - 1) // I8_GROUP)
+        for i in range(m):
+            value = raw.f32[at // 4 + i // I8_GROUP] * np.float32(np.int8(raw.u8[codes + i]))
+            dst[i] = value if value == value else NAN
+
+
+@jit
+def decode(raw: Any, block: Any, f16_values: Any, dst: Any) -> None:
+    """Set `dst` to a vector's values."""
+    for k in range((block.n_elements + block.length - 1) // block.length):
+        at, first, m = _block_at(block, k)
+        if block.codec == F32:
+            dst.view(np.uint32)[first : first + m] = raw.u32[at // 4 : at // 4 + m]
+        else:
+            _decode_block(raw, block.codec, at, m, f16_values, dst[first : first + m])
+
+
+@jit
+def _accumulate_i8(raw: Any, at: int, m: int, weight: Any, acc: Any) -> None:
+    codes = at + 4 * ((m + I8_GROUP - 1) // I8_GROUP)
+    for first in range(0, m, I8_GROUP):
+        scaled = weight * raw.f32[at // 4 + first // I8_GROUP]
+        for i in range(first, min(first + I8_GROUP, m)):
+            value = acc[i] + scaled * np.float32(np.int8(raw.u8[codes + i]))
+            acc[i] = value if value == value else NAN
+
+
+@jit
+def accumulate(raw: Any, block: Any, f16_values: Any, weight: Any, acc: Any) -> None:
+    """Set ``acc = acc + weight * value``; i8 rounds ``weight * scale`` once a group."""
+    values = np.empty(min(block.length, block.n_elements), np.float32)
+    for k in range((block.n_elements + block.length - 1) // block.length):
+        at, first, m = _block_at(block, k)
+        part = acc[first : first + m]
+        if block.codec <= F16:
+            _decode_block(raw, block.codec, at, m, f16_values, values)
+            add_scaled(part, values, weight)
+        else:
+            _accumulate_i8(raw, at, m, weight, part)
+
+
+@jit
+def _sum_lanes(lanes: Any) -> float:
+    total = lanes[0]
+    for i in range(1, 8):
+        total += lanes[i]
+    return total if total == total else np.nan
+
+
+@jit
+def distance(raw: Any, block: Any, f16_values: Any, reference: Any) -> tuple[int, float, float]:
+    """Return the first non-finite element or -1, and the sums of the squares.
+
+    An empty `reference` counts as zeros.
+    """
+    values = np.empty(min(block.length, block.n_elements), np.float32)
+    far, norm = np.zeros(8), np.zeros(8)
+    for k in range((block.n_elements + block.length - 1) // block.length):
+        at, first, m = _block_at(block, k)
+        _decode_block(raw, block.codec, at, m, f16_values, values)
+        for i in range(m):
+            value = np.float64(values[i])
+            if not abs(value) < np.inf:
+                return first + i, 0.0, 0.0
+            difference = value - np.float64(reference[first + i]) if reference.size else value
+            far[i % 8] += difference * difference
+            norm[i % 8] += value * value
+    return -1, _sum_lanes(far), _sum_lanes(norm)

@@ -1,0 +1,144 @@
+"""Payloads: writing, reading hostile ones, and merging straight from the encoded bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from learnae.kernels._checks import (
+    as_bytes,
+    as_float32,
+    as_weights,
+    check_floats,
+    check_vector,
+    codec_number,
+)
+from learnae.kernels._load import load
+from learnae.kernels._seam import Buffer, Float32, PayloadView
+
+__all__ = [
+    "crc32c",
+    "payload_accumulate",
+    "payload_average",
+    "payload_decode",
+    "payload_distance",
+    "payload_nbytes",
+    "payload_open",
+    "payload_verify",
+    "payload_write",
+]
+
+_SCHEMA_NBYTES = 32
+_N_VECTORS_MAX = 4
+
+
+def crc32c(data: Buffer, crc: int = 0) -> int:
+    """Return the CRC-32C of `data`, continuing from `crc`."""
+    if not 0 <= crc < 2**32:
+        raise ValueError(f"crc must be in [0, 2**32), not {crc}")
+    return load().crc32c(as_bytes(data), crc)
+
+
+def payload_nbytes(codec: str, n_vectors: int, n_elements: int) -> int:
+    """Return the exact size in bytes of what `payload_write` makes."""
+    if not 1 <= n_vectors <= _N_VECTORS_MAX:
+        raise ValueError(f"a payload holds 1 to {_N_VECTORS_MAX} vectors, not {n_vectors}")
+    if not 1 <= n_elements < 2**56:
+        raise ValueError(f"a payload cannot hold {n_elements} elements a vector")
+    return load().payload_nbytes(codec_number(codec), n_vectors, n_elements)
+
+
+def payload_write(codec: str, schema_digest: bytes, vectors: Sequence[Float32]) -> bytearray:
+    """Encode vectors of equal length as one payload.
+
+    Raises
+    ------
+    ValueError
+        Also where codec ``i8`` meets a NaN or infinity; the message names the element.
+    """
+    if len(schema_digest) != _SCHEMA_NBYTES:
+        raise ValueError(f"a schema digest has 32 bytes, not {len(schema_digest)}")
+    if not 1 <= len(vectors) <= _N_VECTORS_MAX:
+        raise ValueError(f"a payload holds 1 to {_N_VECTORS_MAX} vectors, not {len(vectors)}")
+    for v, vector in enumerate(vectors):
+        check_floats(f"vectors[{v}]", vector, n_elements=vectors[0].size)
+    if not vectors[0].size:
+        raise ValueError("a payload holds at least one element")
+    return load().payload_write(codec_number(codec), bytes(schema_digest), vectors)
+
+
+def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
+    """Check header and block table of any bytes, and make a view of them.
+
+    The view borrows `buffer`. More than `max_elements` elements a vector are refused. Says
+    nothing yet about the blocks: call `payload_verify` before using them.
+
+    Raises
+    ------
+    PayloadError
+        Where the bytes are not a version 1 payload, are damaged, or too large.
+    """
+    if max_elements < 1:
+        raise ValueError(f"max_elements must be at least 1, not {max_elements}")
+    return load().payload_open(as_bytes(buffer), min(max_elements, 2**56))
+
+
+def payload_verify(view: PayloadView) -> None:
+    """Check every block: checksum, padding, scales. Raises `PayloadError`."""
+    load().payload_verify(view)
+
+
+def payload_decode(view: PayloadView, vector: int, out: Float32 | None = None) -> Float32:
+    """Return the decoded vector, in `out` where it is given."""
+    check_vector(view, vector)
+    if out is None:
+        out = np.empty(view.n_elements, np.float32)
+    else:
+        check_floats("out", out, n_elements=view.n_elements, writable=True)
+    load().payload_decode(view, vector, out)
+    return out
+
+
+def payload_accumulate(view: PayloadView, vector: int, weight: float, acc: Float32) -> None:
+    """Add ``weight * value`` to `acc`, block by block: the decoded model never exists whole."""
+    check_vector(view, vector)
+    check_floats("acc", acc, n_elements=view.n_elements, writable=True)
+    load().payload_accumulate(view, vector, as_float32(weight), acc)
+
+
+def payload_average(
+    dst: Float32,
+    own_weight: float,
+    views: Sequence[PayloadView],
+    weights: Sequence[float],
+    vector: int,
+) -> None:
+    """Set ``dst = own_weight * dst + sum_k weights[k] * views[k]``, in one pass over `dst`."""
+    check_floats("dst", dst, writable=True)
+    for k, view in enumerate(views):
+        check_vector(view, vector)
+        if view.n_elements != dst.size:
+            raise ValueError(
+                f"views[{k}] has {view.n_elements} elements a vector, dst has {dst.size}"
+            )
+    weights32 = as_weights(weights, len(views))
+    load().payload_average(dst, as_float32(own_weight), views, weights32, vector)
+
+
+def payload_distance(
+    view: PayloadView, vector: int, reference: Float32 | None
+) -> tuple[float, float]:
+    """Return ``sum (value - reference)^2`` and ``sum value^2`` in float64.
+
+    A reference of None counts as zeros.
+
+    Raises
+    ------
+    PayloadError
+        Where a value of the payload is NaN or infinite.
+    """
+    check_vector(view, vector)
+    if reference is not None:
+        check_floats("reference", reference, n_elements=view.n_elements)
+    return load().payload_distance(view, vector, reference)
