@@ -8,10 +8,8 @@ the threads of `learnae.node.node` and under a hand-moved clock in a test of a w
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +17,8 @@ from numpy.typing import NDArray
 from learnae import kernels
 from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError
 from learnae.node.contribution import Contribution, Traffic
-from learnae.node.gate import gate, open_payload
-from learnae.node.merging import Merged, longest_gradient, merge
+from learnae.node.merging import Merged
+from learnae.node.remembered import Held, Remembered, merge_held
 from learnae.payload import Schema
 from learnae.swarm import Charter, Kind, Peer
 from learnae.swarm.events import Adopted, ClockSuspect, Drop, Event, Fetch, Heard, Ignored, Publish
@@ -31,20 +29,6 @@ __all__ = ["Session"]
 
 Float32 = NDArray[np.float32]
 log = logging.getLogger("learnae.node")
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A remembered payload, and the Euclidean norm of its gradient (0 where it has none)."""
-
-    view: kernels.PayloadView
-    gradient_norm: float
-
-    @staticmethod
-    def of(view: kernels.PayloadView) -> _Held:
-        if view.n_vectors < 2:
-            return _Held(view, 0.0)
-        return _Held(view, math.sqrt(kernels.payload_distance(view, 1, None)[1]))
 
 
 class Session:
@@ -96,7 +80,7 @@ class Session:
         self._heard_weights = False
         self._merged_at = 0
         self._subscription = transport.subscribe(charter.topic)
-        self._held: dict[bytes, _Held] = {}
+        self._remembered = Remembered(charter, schema)
         self._lock = threading.Lock()
 
     # -- what we send ------------------------------------------------------------------
@@ -159,6 +143,7 @@ class Session:
         loss: float | None,
         now: float,
     ) -> None:
+        addresses = self.transport.addresses()  # may ask a daemon
         with self._lock:
             events = self.peer.announce(
                 cid,
@@ -166,7 +151,7 @@ class Session:
                 round=round_,
                 samples=samples,
                 loss=loss,
-                addresses=self.transport.addresses(),
+                addresses=addresses,
                 now=now,
             )
         self._carry_out(events)
@@ -235,15 +220,13 @@ class Session:
             True if it is remembered now. A failure of any kind costs its sender this turn and
             is counted, never raised.
         """
-        held: _Held | None = None
+        held: Held | None = None
         reason: str | None = None
         reachable, missed = True, False
         try:
             buffer = self.transport.get(fetch.cid, self.max_payload_nbytes, deadline_s)
             self.traffic.bytes_received += len(buffer)
-            max_distance = self.charter.gossip.max_distance
-            view = gate(buffer, self.schema, params, max_distance, with_gradient=False)
-            held = _Held.of(view)
+            held = self._remembered.examine(buffer, params)
         except TransportError as error:
             # Most often it was replaced by a newer one meanwhile, which will come.
             missed = isinstance(error, NotFound)
@@ -255,8 +238,7 @@ class Session:
                 fetch, accepted=held is not None, reason=reason, reachable=reachable, now=now
             )
             if held is not None:
-                self._held[fetch.cid] = held
-                self._forget_unremembered()
+                self._remembered.keep(fetch.cid, held, self.peer.contributions())
                 self.traffic.accepted += 1
         if missed:
             self.traffic.missed += 1
@@ -268,10 +250,12 @@ class Session:
 
     def recall(self) -> None:
         """Get the remembered payloads again after a restart, and forget what is gone."""
-        for contribution in self.peer.contributions():
+        contributions = self.peer.contributions()
+        for contribution in contributions:
             try:
                 buffer = self.transport.get(contribution.cid, self.max_payload_nbytes, 10.0)
-                self._held[contribution.cid] = _Held.of(open_payload(buffer, self.schema))
+                held = self._remembered.reopen(buffer)
+                self._remembered.keep(contribution.cid, held, contributions)
             except (TransportError, HostileBytes) as error:
                 log.info("forgot %s: %s", short(contribution.peer_id), error)
                 self.peer.forget(contribution.peer_id)
@@ -279,8 +263,7 @@ class Session:
     @property
     def max_payload_nbytes(self) -> int:
         """Size in bytes of a payload of this swarm: nobody needs a larger one."""
-        n_vectors = 2 if self.charter.training.drift_correction else 1
-        return kernels.payload_nbytes(self.charter.gossip.codec, n_vectors, self.schema.n_elements)
+        return self._remembered.max_payload_nbytes
 
     @property
     def clock_suspect(self) -> ClockSuspect | None:
@@ -326,35 +309,18 @@ class Session:
         with self._lock:
             return self.peer.snapshot().to_bytes()
 
-    def _forget_unremembered(self) -> None:
-        remembered = {c.cid for c in self.peer.contributions()}
-        for cid in [cid for cid in self._held if cid not in remembered]:
-            del self._held[cid]
-
     def merge(
         self, params: Float32, gradient: Float32 | None, samples: int, *, own: bool = True
     ) -> Merged:
         """Average own params with the last accepted payload of every remembered peer, in place.
 
-        Arguments and result as in `learnae.node.merging.merge`; the others' weights are their
-        samples times ``decay ** staleness``. A gradient absurdly longer than the others' does
-        not take part in the shift.
+        Arguments and result as in `learnae.node.remembered.merge_held`; the others' weights are
+        their samples times ``decay ** staleness``.
         """
         with self._lock:
             self._merged_at = self.traffic.accepted
-            held = [
-                (self._held[c.cid], c.weight)
-                for c in self.peer.contributions()
-                if c.cid in self._held
-            ]
-        others = [(h.view, weight) for h, weight in held]
-        gradients = None
-        if gradient is not None:
-            norms = [h.gradient_norm for h, weight in held if weight > 0 and h.view.n_vectors > 1]
-            limit = longest_gradient(gradient, norms, self.charter.gossip.max_distance)
-            gradients = [(h.view, weight) for h, weight in held if h.gradient_norm <= limit]
-        rate = self.charter.gossip.mix_rate
-        merged = merge(params, gradient, samples if own else None, others, rate, gradients)
+            held = self._remembered.of(self.peer.contributions())
+        merged = merge_held(params, gradient, samples if own else None, held, self.charter)
         self.traffic.models_merged += merged.n_models - int(own)
         return merged
 

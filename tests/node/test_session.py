@@ -150,9 +150,12 @@ def test_recall_of_bytes_that_are_no_payload(network: MemoryNetwork) -> None:
     ann, bob = Member(network, 1, SWARM), Member(network, 2, SWARM)
     ann.publish()
     bob.hear()
-    ann.session.schema = bob.session.schema = Schema.of({"other": np.zeros(N, np.float32)})
-    bob.session.recall()
-    assert bob.session.n_remembered == 0
+    assert bob.session.n_remembered == 1
+    other = Schema.of({"other": np.zeros(N, np.float32)})
+    session = Session(SWARM, other, bob.peer, bob.transport)
+    session.recall()
+    assert session.n_remembered == 0
+    session.close()
 
 
 def test_a_strange_head_is_not_used(network: MemoryNetwork) -> None:
