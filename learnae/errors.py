@@ -5,6 +5,7 @@
     LearnaeError
     +-- UsageError             what this machine's user asked for cannot be done
     |   +-- CharterError       swarm.toml is not a valid charter, or another swarm's
+    |   +-- InviteError        an invite that is damaged, or of another version
     |   +-- DataError          the training data cannot be read as the charter says
     |   +-- ModelError         the model factory is missing, or raised
     |   +-- SchemaError        these params are not the swarm's params
@@ -35,6 +36,7 @@ __all__ = [
     "DataError",
     "HostileBytes",
     "IdentityError",
+    "InviteError",
     "LearnaeError",
     "ModelError",
     "NotFound",
@@ -56,6 +58,10 @@ class UsageError(LearnaeError):
 
 class CharterError(UsageError):
     """A charter that is not valid, or that belongs to another swarm."""
+
+
+class InviteError(UsageError):
+    """An invite that is damaged, cut short, or of a version that is not known."""
 
 
 class DataError(UsageError):

@@ -28,23 +28,47 @@ from dataclasses import dataclass
 
 from learnae.transports.seam import Buffer
 
-__all__ = ["CHUNK_NBYTES", "CID_NBYTES", "N_LINKS", "cid_from_text", "cid_of", "cid_text", "is_cid"]
+__all__ = [
+    "CHUNK_NBYTES",
+    "CID_NBYTES",
+    "DAG_CBOR",
+    "N_LINKS",
+    "Subtree",
+    "cid_from_text",
+    "cid_of",
+    "cid_text",
+    "is_cid",
+    "leaf_of",
+    "node_cid",
+    "root_of",
+]
 
 CHUNK_NBYTES = 1 << 20
 N_LINKS = 174  # Kubo's default: links of about 47 bytes that fill a block of 8 KiB
 CID_NBYTES = 36
 
-_RAW, _DAG_PB, _DAG_CBOR = 0x55, 0x70, 0x71
-_CODECS = frozenset((_RAW, _DAG_PB, _DAG_CBOR))
+DAG_CBOR = 0x71  # codec of nodes, the second byte of their CID
+_RAW, _DAG_PB = 0x55, 0x70
+_CODECS = frozenset((_RAW, _DAG_PB, DAG_CBOR))
 _SHA2_256 = b"\x12\x20"  # multihash: function 0x12, 32 bytes
 _TEXT_LENGTH = 1 + -(-CID_NBYTES * 8 // 5)
 
 
 @dataclass(frozen=True, slots=True)
-class _Subtree:
+class Subtree:
+    """A part of an object's tree: its name and sizes.
+
+    Attributes
+    ----------
+    cid
+        Binary CID of its topmost node.
+    file_nbytes, dag_nbytes
+        Bytes of the object below it, and of all its encoded blocks.
+    """
+
     cid: bytes
-    file_nbytes: int  # of the object
-    dag_nbytes: int  # of the encoded blocks
+    file_nbytes: int
+    dag_nbytes: int
 
 
 def cid_of(data: Buffer, *, chunk_nbytes: int = CHUNK_NBYTES, n_links: int = N_LINKS) -> bytes:
@@ -68,13 +92,28 @@ def cid_of(data: Buffer, *, chunk_nbytes: int = CHUNK_NBYTES, n_links: int = N_L
     'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
     """
     with memoryview(data) as whole, whole.cast("B") as view:
-        level = [
-            _leaf(view[start : start + chunk_nbytes])
+        leaves = [
+            leaf_of(view[start : start + chunk_nbytes])
             for start in range(0, max(1, view.nbytes), chunk_nbytes)
         ]
-    while len(level) > 1:
-        level = [_node(level[i : i + n_links]) for i in range(0, len(level), n_links)]
-    return level[0].cid
+    return root_of(leaves, n_links=n_links)
+
+
+def leaf_of(chunk: memoryview) -> Subtree:
+    """Hash one chunk of an object: `CHUNK_NBYTES`, or what is left at its end."""
+    return Subtree(_cid(_RAW, chunk), chunk.nbytes, chunk.nbytes)
+
+
+def root_of(leaves: list[Subtree], *, n_links: int = N_LINKS) -> bytes:
+    """Compute the CID of an object from its chunks in order; at least one."""
+    while len(leaves) > 1:
+        leaves = [_node(leaves[i : i + n_links]) for i in range(0, len(leaves), n_links)]
+    return leaves[0].cid
+
+
+def node_cid(data: Buffer) -> bytes:
+    """Compute the binary CIDv1 of a DAG-CBOR node: the SHA-256 of its bytes."""
+    return _cid(DAG_CBOR, data)
 
 
 def cid_text(cid: bytes) -> str:
@@ -112,11 +151,7 @@ def _cid(codec: int, block: Buffer) -> bytes:
     return bytes((1, codec)) + _SHA2_256 + hashlib.sha256(block).digest()
 
 
-def _leaf(chunk: memoryview) -> _Subtree:
-    return _Subtree(_cid(_RAW, chunk), chunk.nbytes, chunk.nbytes)
-
-
-def _node(children: list[_Subtree]) -> _Subtree:
+def _node(children: list[Subtree]) -> Subtree:
     """Encode one inner node over `children`, in order, and hash it."""
     n_file = sum(child.file_nbytes for child in children)
     links = b"".join(
@@ -125,7 +160,7 @@ def _node(children: list[_Subtree]) -> _Subtree:
     )
     sizes = b"".join(b"\x20" + _varint(child.file_nbytes) for child in children)
     block = links + _field(1, b"\x08\x02\x18" + _varint(n_file) + sizes)
-    return _Subtree(
+    return Subtree(
         _cid(_DAG_PB, block), n_file, len(block) + sum(child.dag_nbytes for child in children)
     )
 

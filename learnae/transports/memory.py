@@ -28,9 +28,9 @@ from collections import deque
 from collections.abc import Callable
 
 from learnae.errors import NotFound, TransportError
-from learnae.transports.cid import cid_of, cid_text, is_cid
+from learnae.transports.cid import DAG_CBOR, cid_of, cid_text, is_cid, node_cid
 from learnae.transports.faults import Faults, Partition
-from learnae.transports.seam import MAX_MESSAGE_NBYTES, Buffer
+from learnae.transports.seam import MAX_MESSAGE_NBYTES, MAX_NODE_NBYTES, Buffer
 
 __all__ = ["Faults", "MemoryNetwork", "MemorySubscription", "MemoryTransport", "Partition"]
 
@@ -164,7 +164,7 @@ class MemoryNetwork:
             when = now + self._delay(more[3])
             subscription._add(when, self._n_messages + _OVERTAKEN * more[4], data)
 
-    def _fetch(self, dst: str, cid: bytes, max_nbytes: int) -> bytes:
+    def _fetch(self, dst: str, cid: bytes, max_nbytes: int, kind: str = "fetch") -> bytes:
         """Find an object in a store within reach, and carry it through the faults."""
         with self._lock:
             data = self._stores[dst].get(cid)
@@ -175,7 +175,7 @@ class MemoryNetwork:
                 data = self._stores[src].get(cid)
                 if src == dst or data is None or not self.reachable(src, dst):
                     continue
-                lost, damaged, where, *_ = self._draws("fetch", src, dst)
+                lost, damaged, where, *_ = self._draws(kind, src, dst)
                 if lost < self.faults.loss:
                     failure = TransportError(f"{cid_text(cid)}: {src} did not answer")
                 elif damaged < self.faults.damage:
@@ -228,7 +228,30 @@ class MemoryTransport:
         """List this endpoint's objects, oldest first."""
         with self.network._lock:
             self._require_open()
-            return list(self.network._stores[self.name])
+            return [cid for cid in self.network._stores[self.name] if not _is_node(cid)]
+
+    def put_node(self, data: bytes) -> bytes:
+        """Store a node; see `learnae.transports.seam.Nodes.put_node`."""
+        if len(data) > MAX_NODE_NBYTES:
+            raise ValueError(f"a node of {len(data)} bytes: at most {MAX_NODE_NBYTES}")
+        cid = node_cid(data)
+        with self.network._lock:
+            self._require_open()
+            self.network._stores[self.name][cid] = bytes(data)
+        return cid
+
+    def get_node(self, cid: bytes, deadline_s: float) -> bytes:
+        """Fetch and verify a node at once; see `learnae.transports.seam.Nodes.get_node`."""
+        self._require_open()
+        _require_cid(cid)
+        data = self.network._fetch(self.name, cid, MAX_NODE_NBYTES, "node")
+        if node_cid(data) != cid:
+            raise TransportError(f"{cid_text(cid)}: the bytes were damaged on the way")
+        return data
+
+    def drop_node(self, cid: bytes) -> None:
+        """Forget this endpoint's copy of a node."""
+        self.drop(cid)
 
     def publish(self, topic: str, data: bytes) -> None:
         """Send a message; see `learnae.transports.seam.PubSub.publish`."""
@@ -298,6 +321,10 @@ class MemorySubscription:
         heapq.heappush(self._pending, (when, rank, self._n, data))
         if len(self._pending) > _MAX_PENDING:
             heapq.heappop(self._pending)
+
+
+def _is_node(cid: bytes) -> bool:
+    return cid[1] == DAG_CBOR
 
 
 def _capped(data: bytes, cid: bytes, max_nbytes: int) -> bytes:

@@ -22,15 +22,29 @@ Trust
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["MAX_MESSAGE_NBYTES", "Buffer", "PubSub", "Store", "Subscription", "Transport"]
+__all__ = [
+    "MAX_MESSAGE_NBYTES",
+    "MAX_NODE_NBYTES",
+    "Buffer",
+    "Nodes",
+    "PubSub",
+    "Reaching",
+    "Store",
+    "Subscription",
+    "Transport",
+]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 
 #: Largest message that `PubSub.publish` takes. Four times what an announcement may measure
 #: (1,000 bytes), and well below the 1 MB at which Kubo's pubsub drops messages silently.
 MAX_MESSAGE_NBYTES = 4096
+
+#: Largest node that `Nodes.put_node` takes: what fits a message fits a node.
+MAX_NODE_NBYTES = MAX_MESSAGE_NBYTES
 
 
 class Store(Protocol):
@@ -130,4 +144,36 @@ class Transport(Store, PubSub, Protocol):
 
     def close(self) -> None:
         """Release everything but what is stored. May be called again."""
+        ...
+
+
+@runtime_checkable
+class Nodes(Protocol):
+    """Small linked nodes beside the objects. A capability that a transport may have or not."""
+
+    def put_node(self, data: bytes) -> bytes:
+        """Store a DAG-CBOR node of at most `MAX_NODE_NBYTES` and return its binary CID.
+
+        ``owned()`` does not list nodes.
+        """
+        ...
+
+    def get_node(self, cid: bytes, deadline_s: float) -> bytes:
+        """Fetch a node from whoever has it, verified; fails as `Store.get` does."""
+        ...
+
+    def drop_node(self, cid: bytes) -> None:
+        """Stop storing this peer's copy of a node."""
+        ...
+
+
+@runtime_checkable
+class Reaching(Protocol):
+    """Dialling peers by address. A capability that a transport may have or not."""
+
+    def reach(self, addresses: Sequence[str]) -> None:
+        """Try to connect to whoever is at `addresses`, in the background, and keep trying.
+
+        Never waits and never fails: they are what somebody announced, and may be anything.
+        """
         ...

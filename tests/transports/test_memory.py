@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from transports.contract import Harness, TransportContract
+from transports.nodes_contract import NodesContract
 
 from learnae.errors import NotFound, TransportError
 from learnae.transports import Faults, MemoryNetwork, Partition, Subscription, Transport, cid_of
@@ -25,7 +26,7 @@ class MemoryHarness:
         self.network.faults = dataclasses.replace(self.network.faults, damage=1.0)
 
 
-class TestMemory(TransportContract):
+class TestMemory(TransportContract, NodesContract):
     @pytest.fixture
     def harness(self) -> Harness:
         return MemoryHarness()
