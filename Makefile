@@ -3,6 +3,7 @@
 #   make demo    five peers train one model on real data (ARGS="--seed 1" is passed on)
 #   make test    the C tests, then pytest
 #   make lint    ruff, mypy, clang-format
+#   make kubo    Kubo (IPFS), pinned, into the user's cache folder; needs Go or takes PyPI's
 #   make fuzz    the fuzzers (clang with libFuzzer), FUZZ_SECONDS each
 #   make clean   remove all that the targets above made
 
@@ -18,7 +19,7 @@ C_SOURCES := $(shell find core binding -type f)
 C_TESTS = build/ctest
 C_FORMATTED = $(shell find core tests/core tests/fuzz -name '*.[ch]' 2>/dev/null)
 
-.PHONY: demo test test-c test-python lint fuzz clean
+.PHONY: demo test test-c test-python lint kubo fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-demo
@@ -32,6 +33,7 @@ test-c: $(VENV)/.installed-test
 		&& cmake --build $(C_TESTS) && ctest --test-dir $(C_TESTS) --output-on-failure
 
 test-python: $(VENV)/.installed-test
+	-@sh kubo/build.sh $(VENV_BIN)/python
 	LEARNAE_KERNELS=c $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-lint
@@ -39,6 +41,9 @@ lint: $(VENV)/.installed-lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
+
+kubo: $(VENV)/.installed-ipfs
+	sh kubo/build.sh $(VENV_BIN)/python
 
 fuzz:
 	sh tests/fuzz/run.sh $(FUZZ_SECONDS)

@@ -26,7 +26,7 @@ __all__ = [
     "open_transport",
 ]
 
-_SCHEMES = ("directory", "memory")
+_SCHEMES = ("directory", "ipfs", "memory")
 
 
 def open_transport(address: str, name: str) -> Transport:
@@ -35,7 +35,9 @@ def open_transport(address: str, name: str) -> Transport:
     Parameters
     ----------
     address
-        ``directory:PATH``. The folder is created if it does not exist.
+        ``directory:PATH``: the folder is created if it does not exist. ``ipfs:REPO``, the
+        folder of a Kubo daemon's repo, or ``ipfs:/ip4/127.0.0.1/tcp/5001``, the address of its
+        RPC interface: the daemon must run.
     name
         Under which this peer stores and publishes: its peer id.
 
@@ -51,6 +53,15 @@ def open_transport(address: str, name: str) -> Transport:
         return DirectoryTransport(rest, name)
     if scheme == "directory":
         raise UsageError(f"transport {address!r} names no folder: write directory:PATH")
+    if scheme == "ipfs" and rest:
+        from learnae.transports.ipfs import IpfsTransport  # needs what only the extra brings
+
+        return IpfsTransport(rest, name)
+    if scheme == "ipfs":
+        raise UsageError(
+            f"transport {address!r} names no daemon: write ipfs:REPO-FOLDER or "
+            "ipfs:/ip4/127.0.0.1/tcp/5001"
+        )
     if scheme == "memory":
         raise UsageError(
             "transport 'memory' lives inside one process: pass "

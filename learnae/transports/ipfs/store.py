@@ -1,0 +1,373 @@
+"""Objects and nodes in a Kubo repo: pinned by who put them, verified by who gets them.
+
+An object is stored with exactly the shape that `learnae.transports.cid` computes, so its name is
+known before the daemon says it. What a peer puts is pinned under a name that holds the peer's and
+a counter; that is how `owned` finds it again after a restart. What a peer fetched stays in its
+daemon for a while, the newest few, so that others may get it from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import warnings
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from learnae.errors import NotFound, TransportError, UsageError
+from learnae.transports.cid import (
+    CHUNK_NBYTES,
+    N_LINKS,
+    Subtree,
+    cid_from_text,
+    cid_of,
+    cid_text,
+    is_cid,
+    leaf_of,
+    node_cid,
+    root_of,
+)
+from learnae.transports.ipfs.rpc import Answer, Refused, Rpc, TooSlow, Unreachable
+from learnae.transports.seam import MAX_NODE_NBYTES, Buffer
+
+__all__ = ["KEEP_FETCHED", "IpfsStore"]
+
+log = logging.getLogger("learnae.transports.ipfs")
+
+# ipfshttpclient says this to urllib3 with every request; nobody here can do anything about it.
+warnings.filterwarnings("ignore", message="The 'strict' parameter", category=FutureWarning)
+
+#: Objects of others that stay in the daemon for others still; as many as a peer keeps of its own.
+KEEP_FETCHED = 4
+_PUT_S = 120.0
+_SMALL_S = 15.0
+_GC_EVERY_S = 600.0
+_RM_BATCH = 100  # names in one request
+_READ_NBYTES = 1 << 20
+_ADD = {
+    "cid-version": "1",
+    "raw-leaves": "true",
+    "chunker": f"size-{CHUNK_NBYTES}",
+    "max-file-links": str(N_LINKS),
+    "pin": "true",
+    "progress": "false",
+}
+
+
+_EMPTY = cid_of(b"")
+
+
+class IpfsStore:
+    """Store and nodes of one named peer on one daemon.
+
+    Parameters
+    ----------
+    rpc
+        The daemon.
+    name
+        The peer's, 1 to 100 of ``A-Z a-z 0-9 . _ -``.
+    wake
+        Called when `tick` has something to do.
+
+    Raises
+    ------
+    UsageError
+        ipfshttpclient is not installed.
+    TransportError
+        The daemon does not answer.
+    """
+
+    def __init__(self, rpc: Rpc, name: str, wake: Callable[[], None]) -> None:
+        self._rpc, self._wake = rpc, wake
+        self._prefix = f"learnae/{name}/"
+        self._lock = threading.Lock()
+        self._counter = 0
+        self._fetched: OrderedDict[bytes, None] = OrderedDict()
+        self._unwanted: deque[bytes] = deque()
+        self._litter = rpc.repo is not None
+        self._last_gc = -_GC_EVERY_S
+        self._owned: OrderedDict[bytes, None] = OrderedDict.fromkeys(self._pinned())
+
+    # -- objects -------------------------------------------------------------------------
+
+    def put(self, data: Buffer) -> bytes:
+        """Add and pin an object; see `learnae.transports.seam.Store.put`."""
+        with self._lock:
+            self._counter = max(self._counter + 1, time.time_ns())
+            pin_name = f"{self._prefix}{self._counter:016x}"
+        try:
+            cid = self._add(data, pin_name)
+        except Refused as error:
+            if "no space left" not in str(error) and "quota" not in str(error):
+                raise
+            cid = self._add_after_collecting(data, pin_name)
+        with self._lock:
+            self._owned[cid] = None
+            self._owned.move_to_end(cid)
+            self._fetched.pop(cid, None)
+            with contextlib.suppress(ValueError):
+                self._unwanted.remove(cid)
+        return cid
+
+    def get(self, cid: bytes, max_nbytes: int, deadline_s: float) -> memoryview:
+        """Stream and verify an object; see `learnae.transports.seam.Store.get`."""
+        text = _text(cid)
+        if cid == _EMPTY:
+            return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
+        n_read = 0
+        try:
+            with self._rpc.ask("cat", text, deadline_s=deadline_s, plain=True) as answer:
+                n = answer.length
+                if n is not None and n > max_nbytes:
+                    raise TransportError(
+                        f"{text} holds {n} bytes, more than the {max_nbytes} accepted"
+                    )
+                data = bytearray(max_nbytes if n is None else n)
+                leaves = []
+                for leaf in _read_leaves(answer, data, text):
+                    leaves.append(leaf)
+                    n_read += leaf.file_nbytes
+        except TransportError as error:
+            self._litter = True
+            if n_read == 0 and _is_absence(error):
+                raise NotFound(
+                    f"{text}: nobody within reach gave it within {deadline_s:g} s"
+                ) from None
+            raise
+        if n is not None and n_read < n:
+            raise TransportError(f"{text}: only {n_read} of {n} bytes came")
+        if root_of(leaves) != cid:
+            raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
+        self._note_fetched(cid)
+        return memoryview(data)[:n_read].toreadonly()
+
+    def drop(self, cid: bytes) -> None:
+        """Unpin and remove an object; see `learnae.transports.seam.Store.drop`."""
+        _text(cid)
+        with self._lock:
+            known = cid in self._owned or cid in self._fetched
+            self._owned.pop(cid, None)
+            self._fetched.pop(cid, None)
+        if not known:
+            return
+        try:
+            self._discard(cid)
+        except TransportError as error:
+            log.debug("drop: %s", error)
+            self._unwanted.append(cid)  # once more when the daemon is back
+
+    def owned(self) -> list[bytes]:
+        """List what this peer has put; see `learnae.transports.seam.Transport.owned`."""
+        with self._lock:
+            return list(self._owned)
+
+    # -- nodes ---------------------------------------------------------------------------
+
+    def put_node(self, data: bytes) -> bytes:
+        """Store a DAG-CBOR node; see `learnae.transports.seam.Nodes.put_node`.
+
+        The pin holds the node alone: what it links to is pinned, or dropped, for itself.
+        """
+        if len(data) > MAX_NODE_NBYTES:
+            raise ValueError(f"a node of {len(data)} bytes: at most {MAX_NODE_NBYTES}")
+        cid = node_cid(data)
+        try:
+            self._put_node(data, cid)
+        except Refused:  # collected between storing and pinning
+            self._put_node(data, cid)
+        return cid
+
+    def _put_node(self, data: bytes, cid: bytes) -> None:
+        options = {"cid-codec": "dag-cbor", "mhtype": "sha2-256"}
+        stored = self._rpc.call("block/put", deadline_s=_SMALL_S, body=data, options=options)
+        if not stored or stored[0].get("Key") != cid_text(cid):
+            raise TransportError(f"the IPFS daemon at {self._rpc.where} misnamed a node")
+        options = {"recursive": "false", "name": f"{self._prefix}node", "offline": "true"}
+        self._rpc.call("pin/add", cid_text(cid), deadline_s=_SMALL_S, options=options)
+
+    def get_node(self, cid: bytes, deadline_s: float) -> bytes:
+        """Fetch a node; see `learnae.transports.seam.Nodes.get_node`."""
+        text = _text(cid)
+        try:
+            with self._rpc.ask("block/get", text, deadline_s=deadline_s) as answer:
+                data = answer.read_all(MAX_NODE_NBYTES)
+        except TransportError as error:
+            if _is_absence(error):
+                raise NotFound(
+                    f"{text}: nobody within reach gave it within {deadline_s:g} s"
+                ) from None
+            raise
+        if node_cid(data) != cid:
+            raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
+        return data
+
+    def drop_node(self, cid: bytes) -> None:
+        """Unpin and remove a node; see `learnae.transports.seam.Nodes.drop_node`."""
+        self._discard(cid)
+
+    # -- keeping the repo small ----------------------------------------------------------
+
+    def tick(self) -> None:
+        """Remove what is no longer wanted."""
+        with self._lock:
+            while len(self._fetched) > KEEP_FETCHED:
+                self._unwanted.append(self._fetched.popitem(last=False)[0])
+        while self._unwanted:
+            cid = self._unwanted.popleft()
+            try:
+                self._discard(cid)
+            except Refused as error:
+                log.debug("discard: %s", error)
+            except TransportError:
+                self._unwanted.append(cid)
+                return
+        # Pieces of objects that never came whole have no name here: only the daemon knows them.
+        if self._litter and self._rpc.repo and time.monotonic() - self._last_gc > _GC_EVERY_S:
+            self._litter, self._last_gc = False, time.monotonic()
+            with contextlib.suppress(TransportError):
+                self._collect()
+
+    def _note_fetched(self, cid: bytes) -> None:
+        with self._lock:
+            if cid in self._owned:
+                return
+            self._fetched[cid] = None
+            self._fetched.move_to_end(cid)
+            full = len(self._fetched) > KEEP_FETCHED
+        if full:
+            self._wake()
+
+    def _discard(self, cid: bytes) -> None:
+        """Unpin an object if the pin is ours, and remove those of its blocks nobody else pins."""
+        text = cid_text(cid)
+        pins = self._pins(text)
+        if text in pins:
+            if not str(pins[text].get("Name", "")).startswith(self._prefix):
+                return  # another peer of this daemon stores the same bytes
+            with self._client() as client:
+                client.pin.rm(text, recursive=pins[text].get("Type") != "direct")
+        blocks = [text]
+        if cid[1] == 0x70:
+            options = {"recursive": "true", "unique": "true", "offline": "true"}
+            for ref in self._rpc.call("refs", text, deadline_s=_SMALL_S, options=options):
+                if ref.get("Ref"):
+                    blocks.append(str(ref["Ref"]))
+        for start in range(0, len(blocks), _RM_BATCH):
+            batch = blocks[start : start + _RM_BATCH]
+            options = {"force": "true", "quiet": "true"}
+            self._rpc.call("block/rm", *batch, deadline_s=_SMALL_S, options=options)
+
+    def _add_after_collecting(self, data: Buffer, pin_name: str) -> bytes:
+        cure = "free space on its disk, or move its repo to a larger one"
+        try:
+            self._collect()
+            return self._add(data, pin_name)
+        except TransportError as error:
+            raise TransportError(
+                f"the repo of the IPFS daemon at {self._rpc.where} is full: {cure} ({error})"
+            ) from error
+
+    # -- the daemon ----------------------------------------------------------------------
+
+    def _add(self, data: Buffer, pin_name: str) -> bytes:
+        """Stream an object to the daemon, name it on the way, and compare the two names."""
+        options = {**_ADD, "pin-name": pin_name}
+        leaves: list[Subtree] = []
+
+        def watch(piece: memoryview) -> None:
+            leaves.append(leaf_of(piece))  # while the daemon works at it too
+
+        found = self._rpc.call("add", deadline_s=_PUT_S, body=data, options=options, watch=watch)
+        stored = str(found[-1].get("Hash")) if found else "nothing"
+        cid = root_of(leaves)
+        if stored != cid_text(cid):
+            raise TransportError(
+                f"the IPFS daemon at {self._rpc.where} stored {cid_text(cid)} as {stored[:80]}"
+            )
+        return cid
+
+    def _collect(self) -> None:
+        with self._client(_PUT_S) as client:
+            client.repo.gc(quiet=True)
+
+    def _pins(self, text: str) -> dict[str, Any]:
+        options = {"names": "true"}
+        try:
+            found = self._rpc.call("pin/ls", text, deadline_s=_SMALL_S, options=options)
+        except Refused:  # "is not pinned"
+            return {}
+        keys = found[0].get("Keys") if found else None
+        return keys if isinstance(keys, dict) else {}
+
+    def _pinned(self) -> Iterator[bytes]:
+        """Yield the objects that are pinned under this peer's name, oldest first."""
+        with self._client() as client:
+            pins = client.pin.ls(type="recursive", opts={"names": "true"}).get("Keys") or {}
+        named = []
+        for text, pin in pins.items():
+            name = str(pin.get("Name", ""))
+            if name.startswith(self._prefix):
+                with contextlib.suppress(ValueError):
+                    named.append((int(name[len(self._prefix) :], 16), cid_from_text(text)))
+        for counter, cid in sorted(named):
+            self._counter = counter
+            yield cid
+
+    @contextlib.contextmanager
+    def _client(self, timeout_s: float = _SMALL_S) -> Iterator[Any]:
+        """Give an ipfshttpclient for the daemon as it is now, and translate what it raises."""
+        try:
+            import ipfshttpclient
+        except ImportError as error:
+            raise UsageError(
+                "the ipfs transport needs ipfshttpclient: pip install 'learnae[ipfs]'"
+            ) from error
+        where = self._rpc.where
+        try:
+            # Its connect() refuses all daemons newer than itself; the class does not ask.
+            with ipfshttpclient.Client(self._rpc.api(), timeout=timeout_s) as client:
+                yield client
+        except ipfshttpclient.exceptions.TimeoutError:
+            raise TooSlow(f"{where}: no answer within {timeout_s:g} s") from None
+        except ipfshttpclient.exceptions.ErrorResponse as error:
+            raise Refused(" ".join(str(error).split())[:300]) from error
+        except (ipfshttpclient.exceptions.Error, OSError) as error:
+            raise Unreachable(
+                f"{where}: no IPFS daemon answers; start it with `learnae ipfs up` "
+                f"({type(error).__name__})"
+            ) from error
+
+
+def _text(cid: bytes) -> str:
+    if not is_cid(cid):
+        raise ValueError(f"{cid[:40].hex()} is not a CID: see learnae.transports.cid")
+    return cid_text(cid)
+
+
+def _is_absence(error: TransportError) -> bool:
+    """Whether a failure to begin means that nobody has the object."""
+    words = ("deadline exceeded", "not found", "could not find", "not have")
+    return isinstance(error, TooSlow) or (
+        isinstance(error, Refused) and any(word in str(error) for word in words)
+    )
+
+
+def _read_leaves(answer: Answer, data: bytearray, text: str) -> Iterator[Subtree]:
+    """Fill `data` from the answer and yield its chunks' hashes as soon as they are there."""
+    with memoryview(data) as view:
+        done = hashed = 0
+        while done < view.nbytes:
+            n = answer.read_into(view[done : done + _READ_NBYTES])
+            if n == 0:
+                break
+            done += n
+            while done - hashed >= CHUNK_NBYTES:
+                yield leaf_of(view[hashed : hashed + CHUNK_NBYTES])
+                hashed += CHUNK_NBYTES
+        if done > hashed or done == 0:
+            yield leaf_of(view[hashed:done])
+        if done == view.nbytes and answer.read_into(memoryview(bytearray(1))):
+            raise TransportError(f"{text} is more than the {view.nbytes} bytes expected")
