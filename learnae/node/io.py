@@ -10,12 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from learnae.errors import LearnaeError, TransportError
 from learnae.node.clock import suspicion
 from learnae.node.contribution import Contribution
+from learnae.node.fetching import Fetchers
 from learnae.node.home import Checkpoint, Home
 from learnae.node.session import Session
 
@@ -44,7 +42,8 @@ class NodeSettings:
     status_s
         Seconds between writes of status.json.
     patience_s
-        How long a newcomer waits to hear somebody before it starts from the genesis params.
+        How long a newcomer waits to hear somebody before it starts from the genesis params; None
+        for 0.2 s, or 2 s where the others are on other machines.
     adopt_s
         How long a newcomer who heard somebody tries to fetch models to adopt.
     """
@@ -53,7 +52,7 @@ class NodeSettings:
     poll_s: float | None = None
     checkpoint_s: float = 2.0
     status_s: float = 0.2
-    patience_s: float = 0.2
+    patience_s: float | None = None
     adopt_s: float = 30.0
 
 
@@ -109,7 +108,7 @@ class IoThread:
         self,
         session: Session,
         home: Home,
-        params: NDArray[np.float32],
+        fetchers: Fetchers,
         settings: NodeSettings,
         write_status: Callable[[], None],
     ) -> None:
@@ -118,7 +117,8 @@ class IoThread:
         self.round_s = self.checkpoint_took_s = 0.0
         self._budget = 0  # how many more payloads may be fetched in this round
         self._new_round = True
-        self._session, self._home, self._params = session, home, params
+        self._session, self._home, self._fetchers = session, home, fetchers
+        fetchers.done = self.wake
         self._settings, self._write_status = settings, write_status
         self._unbounded = self._closing = self._cannot_say = False
         self._failure: BaseException | None = None
@@ -153,14 +153,16 @@ class IoThread:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._fetchers.close()
         return self._failure is None
 
     def drain(self, deadline_s: float) -> bool:
         """Wait until what was left to do is done; False if it is not within `deadline_s`."""
+        until = time.monotonic() + deadline_s
         done = threading.Event()
         self._drains.append(done)
         self._wake.set()
-        return done.wait(deadline_s)
+        return done.wait(deadline_s) and self._fetchers.wait(until - time.monotonic())
 
     @property
     def has_untold_failure(self) -> bool:
@@ -168,7 +170,8 @@ class IoThread:
         return self._failure is not None and not self._failure_told
 
     def check(self) -> None:
-        """Raise what stopped this thread, if anything did."""
+        """Raise what stopped this thread or a fetcher, if anything did."""
+        self._failure = self._failure or self._fetchers.failure
         self._failure_told = self._failure is not None
         if isinstance(self._failure, LearnaeError):
             raise self._failure
@@ -192,7 +195,7 @@ class IoThread:
 
     def _turn(self) -> None:
         # Each by itself: who cannot publish can still hear and learn from the others.
-        for step in (self._say, self._listen, self._fetch):
+        for step in (self._say, self._listen, self._catch_up, self._fetch):
             try:
                 step()
             except TransportError as error:
@@ -226,14 +229,13 @@ class IoThread:
         if self._new_round or self._unbounded:
             self._new_round = False
             self._budget = self._session.charter.gossip.fan_in
-        while self._budget > 0 and not self._closing:
-            if self.outgoing.is_full and not self._cannot_say:
-                return  # the next turn publishes first
-            fetches = self._session.wanted(time.time(), limit=1)
-            if not fetches:
-                return
-            self._budget -= 1
-            self._session.fetch(fetches[0], self._params, time.time())
+        if self._budget > 0 and not self._closing:
+            for fetch in self._session.wanted(time.time(), limit=self._budget):
+                self._budget -= 1
+                self._fetchers.give(fetch)
+
+    def _catch_up(self) -> None:
+        self._session.catch_up(time.time())
 
     def _warn(self, line: str) -> None:
         """Log a failure once, not at every turn for as long as it lasts."""

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from learnae.errors import ClockError
 from learnae.node.clock import suspicion
+from learnae.node.fetching import Fetchers
 from learnae.node.session import Session
 
 __all__ = ["adopt", "listen_at_start"]
 
 POLL_S = 0.05
+ANSWER_S = 10.0
 
 
 def listen_at_start(session: Session) -> None:
@@ -26,7 +28,11 @@ def listen_at_start(session: Session) -> None:
 
 
 def adopt(
-    session: Session, params: NDArray[np.float32], patience_s: float, deadline_s: float
+    session: Session,
+    fetchers: Fetchers,
+    params: NDArray[np.float32],
+    patience_s: float,
+    deadline_s: float,
 ) -> bool:
     """Take over the mean of the models that the swarm has now, if it is under way.
 
@@ -47,16 +53,17 @@ def adopt(
     began = time.monotonic()
     listen_at_start(session)
     while True:
+        session.catch_up(time.time())
         fetches = session.wanted(time.time())
         for fetch in fetches:
-            left = max(0.1, deadline_s - (time.monotonic() - began))
-            session.fetch(fetch, params, time.time(), min(left, 30.0))
+            fetchers.give(fetch)
         waited = time.monotonic() - began
-        if waited > deadline_s or (session.n_remembered and not fetches):
+        # Who has a model already does not wait for long for those who do not answer.
+        is_done = not fetches and (fetchers.busy == 0 or waited > ANSWER_S)
+        if waited > deadline_s or (session.n_remembered and is_done):
             break
         if not session.heard_weights and waited > patience_s:
             break
-        if not fetches:
-            time.sleep(POLL_S)
-            listen_at_start(session)
+        time.sleep(POLL_S)
+        listen_at_start(session)
     return session.merge(params, None, 0, own=False).n_models > 0

@@ -2,16 +2,17 @@
 
 A `Node` owns one I/O thread. Training stays on the caller's thread and meets the swarm in
 `Node.finish_round`, which encodes, hands the bytes over, and merges what has arrived by then;
-it never waits for the network. Two things may be slow, the disk and the network, and both are
-the I/O thread's.
+it never waits for the network. What may be slow is done elsewhere: the disk and announcements
+by the I/O thread, and each fetch by a thread of its own.
 
 ::
 
     training thread                          I/O thread
     ---------------                          ----------
     steps ...                                publish the newest contribution
-    finish_round: encode -> hand over ---->  take announcements, pick, fetch, gate, remember
+    finish_round: encode -> hand over ---->  take announcements, pick whom to fetch from
                   merge <---- remembered     write checkpoint and status when due
+                                             fetchers: get, gate, remember
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from learnae import kernels
 from learnae.errors import ModelError, TransportError
 from learnae.node.clock import require_possible_clock
 from learnae.node.contribution import Contribution
+from learnae.node.fetching import Fetchers
 from learnae.node.gate import saved_params
 from learnae.node.home import Checkpoint, Home
 from learnae.node.io import IoThread, NodeSettings
@@ -41,11 +43,15 @@ from learnae.node.status import Status
 from learnae.payload import Schema
 from learnae.swarm import Charter, Kind, Peer, PeerState
 from learnae.transports import Transport
+from learnae.transports.seam import Reaching
 
 __all__ = ["Node", "NodeSettings"]
 
 Float32 = NDArray[np.float32]
 log = logging.getLogger("learnae.node")
+
+# A folder tells at once what was announced; over IPFS others have to be connected to and asked.
+NEAR_S, FAR_S = 0.2, 2.0
 
 
 class Node:
@@ -102,7 +108,8 @@ class Node:
             log.warning("%s; going on from the checkpoint before it", home.damage)
         peer = Peer(charter, home.identity, schema.digest, self._peer_state())
         self.session = Session(charter, schema, peer, transport, home.save_head)
-        self._io = IoThread(self.session, home, self.params, self.settings, self.write_status)
+        self._fetchers = Fetchers(self.session, self.params)
+        self._io = IoThread(self.session, home, self._fetchers, self.settings, self.write_status)
         self._rounds_log: deque[str] = deque()
         self._last_checkpoint = 0.0
         self._cpu_start = 0.0
@@ -120,7 +127,7 @@ class Node:
         if self._checkpoint is not None:
             self._resume(self._checkpoint)
             listen_at_start(self.session)
-        elif adopt(self.session, self.params, self.settings.patience_s, self.settings.adopt_s):
+        elif self._adopt():
             self.status.adopted_round = self.session.adopt_round()
             log.info("adopted the swarm's model of round %d", self.round)
         self.session.sweep()
@@ -148,6 +155,7 @@ class Node:
         finally:
             self.session.close()
             self._transport.close()
+            self._fetchers.join()
             self.home.close()
         if self._io.has_untold_failure:
             self.check()
@@ -284,6 +292,12 @@ class Node:
         return status
 
     # -- starting ----------------------------------------------------------------------
+
+    def _adopt(self) -> bool:
+        patience_s, deadline_s = self.settings.patience_s, self.settings.adopt_s
+        if patience_s is None:
+            patience_s = FAR_S if isinstance(self._transport, Reaching) else NEAR_S
+        return adopt(self.session, self._fetchers, self.params, patience_s, deadline_s)
 
     def _peer_state(self) -> PeerState | None:
         checkpoint = self._checkpoint

@@ -17,13 +17,25 @@ from numpy.typing import NDArray
 from learnae import kernels
 from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError
 from learnae.node.contribution import Contribution, Traffic
+from learnae.node.history import History
 from learnae.node.merging import Merged
 from learnae.node.remembered import Held, Remembered, merge_held
 from learnae.payload import Schema
-from learnae.swarm import Charter, Kind, Peer
-from learnae.swarm.events import Adopted, ClockSuspect, Drop, Event, Fetch, Heard, Ignored, Publish
+from learnae.swarm import Announcement, Charter, Kind, Peer
+from learnae.swarm.events import (
+    Adopted,
+    ClockSuspect,
+    Drop,
+    Event,
+    Fetch,
+    Heard,
+    Ignored,
+    Publish,
+    Recalled,
+)
 from learnae.swarm.trust import short
 from learnae.transports import Transport
+from learnae.transports.seam import Reaching
 
 __all__ = ["Session"]
 
@@ -78,6 +90,7 @@ class Session:
         self.traffic = Traffic()
         self._save_head = save_head
         self._heard_weights = False
+        self._history = History(transport)
         self._merged_at = 0
         self._subscription = transport.subscribe(charter.topic)
         self._remembered = Remembered(charter, schema)
@@ -162,6 +175,7 @@ class Session:
                 match event:
                     case Publish(topic, data):
                         self._save_head(data)
+                        self._history.keep(data)
                         self.transport.publish(topic, data)
                         self.traffic.bytes_sent += len(data)
                     case Ignored(reason, _, detail):
@@ -192,9 +206,12 @@ class Session:
                 events += self.peer.receive(data, now)
         for event in events:
             match event:
-                case Heard(announcement):
+                case Heard(announcement, since):
                     self.traffic.heard += 1
                     self._heard_weights |= announcement.kind == Kind.WEIGHTS
+                    self._history.note(announcement, since, now)
+                    if announcement.addresses and isinstance(self.transport, Reaching):
+                        self.transport.reach(announcement.addresses)
                 case Ignored(reason, peer_id, detail):
                     self.traffic.ignored += 1
                     log.debug("ignored %s: %s %s", _name(peer_id), reason, detail)
@@ -205,6 +222,23 @@ class Session:
                     pass
         self._drop(events)
         return events
+
+    def catch_up(self, now: float) -> None:
+        """Look for models in what others said and we missed, a few announcements at a time.
+
+        Where nothing was missed, or nothing that matters, this is free; otherwise it waits for
+        the transport.
+        """
+        self._history.catch_up(self._recall, now)
+
+    def _recall(self, data: bytes) -> Announcement | None:
+        self.traffic.bytes_received += len(data)
+        with self._lock:
+            (event,) = self.peer.receive_earlier(data)
+        if not isinstance(event, Recalled):
+            return None
+        self._heard_weights |= event.announcement.kind == Kind.WEIGHTS
+        return event.announcement
 
     def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
         """Say which payloads to fetch next; each must be given to `fetch` afterwards."""

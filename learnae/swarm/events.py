@@ -5,7 +5,7 @@ Reasons come from one fixed table, so that they can be counted; free text goes i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from learnae.swarm.fields import Announcement
@@ -22,6 +22,7 @@ __all__ = [
     "Ignored",
     "Publish",
     "Reason",
+    "Recalled",
     "Rejected",
 ]
 
@@ -46,7 +47,19 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Heard:
-    """Another peer's new announcement, verified."""
+    """Another peer's new announcement, verified.
+
+    `since` is the sequence number heard of this peer before, 0 for none: between the two,
+    announcements may have been missed.
+    """
+
+    announcement: Announcement
+    since: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """An earlier announcement of a peer, found by walking back its chain; verified."""
 
     announcement: Announcement
 
@@ -137,5 +150,15 @@ class Forgot:
 
 
 Event = (
-    Heard | Ignored | Adopted | ClockSuspect | Publish | Drop | Fetch | Accepted | Rejected | Forgot
+    Heard
+    | Recalled
+    | Ignored
+    | Adopted
+    | ClockSuspect
+    | Publish
+    | Drop
+    | Fetch
+    | Accepted
+    | Rejected
+    | Forgot
 )

@@ -15,7 +15,7 @@ from learnae.swarm.charter import Charter
 from learnae.swarm.events import Reason
 from learnae.swarm.state import Known
 
-__all__ = ["CHEAP", "SIGNED", "TIMELY", "Case", "Row", "objection"]
+__all__ = ["CHEAP", "EARLIER", "SIGNED", "TIMELY", "Case", "Row", "objection"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ def _has_other_schema(case: Case) -> bool:
     return case.opened.announcement.schema_digest != case.schema_digest
 
 
+def _is_not_earlier(case: Case) -> bool:
+    return case.last is None or case.opened.announcement.sequence >= case.last.sequence
+
+
 CHEAP: tuple[Row, ...] = (
     (Reason.OTHER_SWARM, _is_of_other_swarm),
     (Reason.OWN_MESSAGE, _is_own_and_used),
@@ -82,6 +86,15 @@ CHEAP: tuple[Row, ...] = (
 SIGNED: tuple[Row, ...] = ((Reason.EQUIVOCATION, _is_equivocation),)
 TIMELY: tuple[Row, ...] = (
     (Reason.BROKEN_CHAIN, _breaks_chain),
+    (Reason.OTHER_SCHEMA, _has_other_schema),
+)
+
+
+EARLIER: tuple[Row, ...] = (
+    (Reason.OTHER_SWARM, _is_of_other_swarm),
+    (Reason.OWN_MESSAGE, lambda case: case.is_own),
+    (Reason.NOT_A_MEMBER, _is_not_admitted),
+    (Reason.REPLAY, _is_not_earlier),
     (Reason.OTHER_SCHEMA, _has_other_schema),
 )
 

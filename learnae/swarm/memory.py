@@ -7,6 +7,7 @@ last change, so that the first entry is the one to give up.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from learnae.swarm.announcement import Announcement, Kind
 from learnae.swarm.events import Fetch, Forgot
@@ -21,6 +22,10 @@ _NEVER = float("inf")
 _RETRY_S = (1.0, 4.0, 16.0)
 # A fetch that nobody answered for so long was lost by our own program: its place is free again.
 _GIVE_UP_S = 300.0
+# A fetch under way for so long has a slow or dead link behind it, and its place is given to
+# another; but a small machine on a slow line should not be made to fetch a dozen models at once.
+_SLOW_S = 5.0
+_MAX_SLOW = 4
 
 
 class Memory:
@@ -53,6 +58,14 @@ class Memory:
                     del self.known[peer_id]
                     break
 
+    def recall(self, announcement: Announcement) -> None:
+        """Take an earlier announcement's model as the offer of its peer, if there is no later."""
+        a, record = announcement, self.known[announcement.peer_id]
+        later = record.offer is not None and record.offer.sequence >= a.sequence
+        if a.kind is Kind.WEIGHTS and a.payload is not None and not later:
+            offer = Offer(a.payload, a.sequence, a.round, a.samples, a.addresses)
+            self.known[a.peer_id] = replace(record, offer=offer)
+
     def start(self, fetch: Fetch, now: float) -> None:
         """Note that a fetch is under way."""
         self.in_flight[fetch.peer_id], self._since[fetch.peer_id] = fetch, now
@@ -63,6 +76,11 @@ class Memory:
             return False
         del self.in_flight[fetch.peer_id], self._since[fetch.peer_id]
         return True
+
+    def n_under_way(self, now: float) -> int:
+        """Count the fetches under way, the slow ones only where they are too many."""
+        n_slow = sum(now - since > _SLOW_S for since in self._since.values())
+        return len(self.in_flight) - min(n_slow, _MAX_SLOW)
 
     def give_up(self, now: float) -> None:
         """End the fetches that were never answered, as if they had not been reachable."""

@@ -28,10 +28,11 @@ from learnae.swarm.events import (
     Heard,
     Ignored,
     Reason,
+    Recalled,
     Rejected,
 )
 from learnae.swarm.fields import MAX_ANNOUNCEMENT_NBYTES, MAX_ROUND, fit_addresses
-from learnae.swarm.law import CHEAP, SIGNED, TIMELY, Case, objection
+from learnae.swarm.law import CHEAP, EARLIER, SIGNED, TIMELY, Case, objection
 from learnae.swarm.memory import Memory
 from learnae.swarm.state import Known, PeerState
 from learnae.swarm.topology import choose
@@ -160,7 +161,31 @@ class Peer:
         if reason is not None:
             return [Ignored(reason, announcement.peer_id), *events]
         self._memory.record(announcement, opened.cid, now)
-        return [Heard(announcement), *events]
+        since = 0 if case.last is None else case.last.sequence
+        return [Heard(announcement, since), *events]
+
+    def receive_earlier(self, data: bytes) -> list[Event]:
+        """Take in an announcement that precedes what was heard of its sender.
+
+        It comes from a walk back along the links, so neither its age nor its being no news
+        speaks against it. Where it has a model and no later one is known, that is offered.
+
+        Returns
+        -------
+        list of Event
+            Recalled or Ignored.
+        """
+        try:
+            opened = open_announcement(bytes(data[: MAX_ANNOUNCEMENT_NBYTES + 1]))
+        except AnnouncementError as error:
+            return [Ignored(Reason.MALFORMED, None, str(error))]
+        reason = objection(EARLIER, self._case(opened))
+        if reason is None and not opened.verified():
+            reason = Reason.FORGED
+        if reason is not None:
+            return [Ignored(reason, opened.announcement.peer_id)]
+        self._memory.recall(opened.announcement)
+        return [Recalled(opened.announcement)]
 
     def _case(self, opened: Opened) -> Case:
         last = self._memory.known.get(opened.announcement.peer_id)
@@ -252,6 +277,9 @@ class Peer:
     def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
         """Choose what to fetch next: at most `fan_in` less what is under way, and `limit`.
 
+        A fetch that has been under way for long counts no more, so that the others need not wait
+        for a peer that does not answer; of these there are at most four.
+
         Peers of whom nothing is remembered yet come first: until each is heard once, the mean
         is not over the whole swarm. Otherwise the draw is even. Every fetch returned counts as
         under way until `fetched` is called for it, or for 300 s: take only what you will fetch.
@@ -259,7 +287,7 @@ class Peer:
         memory, gossip = self._memory, self.charter.gossip
         memory.give_up(now)
         candidates = memory.candidates(self._round, gossip.max_staleness, now)
-        room = gossip.fan_in - len(memory.in_flight)
+        room = gossip.fan_in - memory.n_under_way(now)
         room = room if limit is None else min(room, limit)
         new = [peer_id for peer_id in candidates if peer_id not in memory.remembered]
         chosen = choose(self.peer_id, self._round, new, room)

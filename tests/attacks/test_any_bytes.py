@@ -177,3 +177,17 @@ def test_receive_never_raises_on_mutated_messages() -> None:
 def test_any_text_as_a_charter(text: str) -> None:
     outcomes(lambda data: parse_charter(text), CharterError, [b""])
     outcomes(lambda data: parse_charter(f'[swarm]\nname = "x"\n{text}'), CharterError, [b""])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=1200), st.integers(0, 2**32))
+def test_any_bytes_for_an_earlier_announcement(data: bytes, seed: int) -> None:
+    receiver, sender = peer(1), peer(2)
+    earlier = message(weights(sender, 1))
+    receiver.receive(message(weights(sender, 2)), NOW)
+    before = receiver.snapshot()
+    for case in (data, mutated(earlier, random.Random(seed))):
+        if case != earlier:
+            (event,) = receiver.receive_earlier(case)
+            assert isinstance(event, Ignored)
+    assert receiver.snapshot() == before

@@ -153,11 +153,20 @@ def test_a_fetch_that_is_never_answered_frees_its_place() -> None:
     me = peer(0)
     offers(me, 3)
     lost = me.wanted(NOW)
-    assert len(lost) == 2 and me.wanted(NOW + 300.0) == []
-    (other,) = me.wanted(NOW + 301.0)
+    assert len(lost) == 2 and me.wanted(NOW + 5.0) == []
+    (other,) = me.wanted(NOW + 6.0)  # slow ones count no more
     assert other not in lost
+    assert me.fetched(other, True, None, NOW + 7.0) and me.wanted(NOW + 300.0) == []
+    assert me.wanted(NOW + 301.0) == []  # given up, and tried again after 1 s
     assert me.fetched(lost[0], True, None, NOW + 301.0) == []
-    assert len(me.wanted(NOW + 302.0)) == 1  # unreachable things are tried again after 1 s
+    assert len(me.wanted(NOW + 302.0)) == 2
+
+
+def test_slow_fetches_are_not_heaped_up() -> None:
+    me = peer(0, charter("test", fan_in=2))
+    offers(me, 20)
+    taken = [len(me.wanted(NOW + 6.0 * number)) for number in range(5)]
+    assert taken == [2, 2, 2, 0, 0]
 
 
 def test_peers_never_fetched_from_come_first() -> None:
