@@ -18,7 +18,10 @@ from learnae.errors import HostileBytes, LearnaeError, TransportError
 __all__ = ["main"]
 
 # In the order in which somebody new needs them.
-COMMANDS = ("demo", "create", "join", "status", "inspect", "evaluate", "export")
+COMMANDS = (
+    *("demo", "create", "join", "ipfs", "invite", "status", "doctor"),
+    *("inspect", "evaluate", "export"),
+)
 
 EXIT_ASKED = 1
 EXIT_TRANSPORT = 3

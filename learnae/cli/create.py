@@ -88,13 +88,18 @@ Examples:
 def command(charter: Path, data: Path, **asked: Any) -> None:
     """Read the header and rows of --data and write CHARTER, a file that makes a swarm.
 
-    Give the file to everybody who joins. It holds the names of your columns and classes and,
-    unless you say --no-statistics, the mean and standard deviation of each of your columns.
+    Everybody who joins gets the file, by hand or by an invite. It holds the names of your columns
+    and classes and, unless you say --no-statistics, the mean and standard deviation of each of
+    your columns. The swarm's secret key is written beside it.
     """
     if charter.exists():
         raise UsageError(f"{charter} exists and is left as it is: choose another name")
     require_model_file(charter, asked["factory"])
+    from learnae.node.swarmkey import create_swarm_key, key_path
     from learnae.swarm.charter import dump_charter
+
+    if key_path(charter).exists():
+        raise UsageError(f"{key_path(charter)} is the key of another swarm: choose another name")
 
     made = make_charter(charter, data, asked)
     try:
@@ -102,6 +107,7 @@ def command(charter: Path, data: Path, **asked: Any) -> None:
             file.write(dump_charter(made))
     except OSError as error:
         raise UsageError(f"cannot write {charter}: {error.strerror}") from error
+    create_swarm_key(key_path(charter))
     describe(charter, data, made, named=bool(asked["classes"]))
 
 
@@ -199,4 +205,6 @@ def describe(path: Path, data: Path, charter: Charter, *, named: bool) -> None:
         click.echo(
             f"{training.rounds} rounds take at least {least}; others should join within that time"
         )
-    click.echo(f"Next: give {path} to the others; everybody runs: learnae join {path} --data FILE")
+    click.echo(f"{path.with_suffix('.key')}: the swarm's secret key, for peers on other machines")
+    click.echo(f"Next, on this machine: learnae join {path} --data FILE, once for every peer")
+    click.echo(f"With other machines: learnae ipfs up {path}, then learnae invite {path}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from learnae.errors import UsageError
 
 if TYPE_CHECKING:
+    from learnae.node.access import Access
     from learnae.transports import Transport
 
 __all__ = ["default_homes", "known_homes", "open_to_look", "require_folder"]
@@ -38,29 +39,40 @@ def require_folder(home: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_to_look(address: str) -> Iterator[Transport]:
-    """Open a transport that exists already, without leaving a trace in it.
+def open_to_look(
+    address: str, access: Access | None = None, *, must_exist: bool = True
+) -> Iterator[Transport]:
+    """Open a transport as nobody in particular, without leaving a trace in it.
+
+    Parameters
+    ----------
+    access
+        What opens what is sealed; None for who has no key.
 
     Raises
     ------
     UsageError
-        If `address` is not understood or names a folder that is not there.
+        If `address` is not understood or, with `must_exist`, names a folder that is not there.
     """
+    from learnae.node.access import open_swarm_transport
     from learnae.transports import open_transport
 
     scheme, _, path = address.partition(":")
     folder = Path(path).expanduser()
-    if scheme == "directory" and path and not folder.is_dir():
+    if must_exist and scheme == "directory" and path and not folder.is_dir():
         raise UsageError(
             f"{path} is not a folder: no peer has used this transport yet; check the path"
         )
-    transport = open_transport(address, OBSERVER)
+    if access is None:
+        transport = open_transport(address, OBSERVER)
+    else:
+        transport = open_swarm_transport(address, OBSERVER, access)
     try:
         yield transport
     finally:
         transport.close()
         # Opening makes a place for one's own objects. An observer stores none, and the folder
         # would look like a peer's.
-        for part in ("objects", "partial"):
+        for part in ("objects", "partial") if scheme == "directory" else ():
             with contextlib.suppress(OSError):
                 (folder / part / OBSERVER).rmdir()

@@ -40,6 +40,7 @@ Examples:
   learnae join swarm.toml --data mine.csv
   learnae join swarm.toml --data mine.csv --test held-out.csv --linger 600
   learnae join swarm.toml --relay --transport directory:/mnt/shared/swarm
+  learnae join learnae1_pGNrZXlYIJ... --data mine.csv     an invite, see learnae invite
 
 Ctrl-C or SIGTERM: say goodbye, write a checkpoint, end with code 0. A second Ctrl-C: at once.""",
 )
@@ -52,8 +53,9 @@ Ctrl-C or SIGTERM: say goodbye, write a checkpoint, end with code 0. A second Ct
 )
 @click.option(
     "--transport",
-    metavar="directory:PATH",
-    help="How peers reach each other.  [default: a folder in your user data, one per swarm]",
+    metavar="ADDRESS",
+    help="directory:PATH, ipfs:REPO or ipfs:MULTIADDR.  "
+    "[default: the swarm's daemon if it has one, else a folder in your user data]",
 )
 @click.option(
     "--test",
@@ -73,6 +75,8 @@ Ctrl-C or SIGTERM: say goodbye, write a checkpoint, end with code 0. A second Ct
     type=click.Path(path_type=Path, file_okay=False),
     help="JAX compilation cache.  [default: in your user cache]",
 )
+@click.option("--public", is_flag=True, help="Accept an IPFS daemon in the public network.")
+@click.option("--unsealed", is_flag=True, help="Over IPFS, let everybody read what you publish.")
 @click.option("--stop-on-eof", is_flag=True, help="Stop when standard input closes.")
 def command(
     charter: Path,
@@ -84,16 +88,20 @@ def command(
     linger: float | None,
     relay: bool,
     cache: Path | None,
+    public: bool,
+    unsealed: bool,
     stop_on_eof: bool,
 ) -> None:
-    """Join the swarm of CHARTER with the rows of --data and train until stopped."""
+    """Join the swarm of CHARTER, a file or an invite, with the rows of --data and train."""
     if relay and (data or test):
         raise click.UsageError("a relay does not train: leave out --data and --test")
     if not relay and data is None:
         raise click.UsageError("--data is missing (or --relay, for a peer that does not train)")
+    show_log()
     from learnae.node.join import default_home, default_transport, read_charter
     from learnae.node.trainer import TrainerSettings
 
+    charter = charter_file(charter, home, transport, public)
     swarm = read_charter(charter)
     settings = TrainerSettings(
         charter=charter,
@@ -105,6 +113,8 @@ def command(
         linger_s=linger,
         role="relay" if relay else "trainer",
         cache=cache,
+        public=public,
+        unsealed=unsealed,
     )
     run_peer(settings, stop_on_eof)
 
@@ -124,6 +134,23 @@ def run_peer(settings: TrainerSettings, stop_on_eof: bool) -> None:
     final = read_status(settings.home)
     if final is not None:
         click.echo(describe(final))
+
+
+def charter_file(
+    charter: Path, home: Path | None, transport: str | None, public: bool = False
+) -> Path:
+    """Return the charter's file; an invite becomes one, with the swarm's key beside it."""
+    from learnae.swarm.invite import decode_invite, looks_like_invite
+
+    if not looks_like_invite(str(charter)) or charter.name.endswith(".toml"):
+        return charter
+    from learnae.node.invite import accept_invite
+    from learnae.node.places import swarm_folder
+
+    invite = decode_invite(str(charter))
+    folder = home or swarm_folder(invite.swarm_id)
+    click.echo(f"invited to swarm {invite.swarm_id.hex()[:16]}; charter and key go to {folder}")
+    return accept_invite(invite, folder, transport=transport, public=public)
 
 
 class LogLines(logging.Handler):

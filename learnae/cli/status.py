@@ -16,6 +16,7 @@ from learnae.cli.statusfile import PeerStatus, is_running, read_status
 from learnae.errors import AnnouncementError, UsageError
 
 if TYPE_CHECKING:
+    from learnae.node.access import Access
     from learnae.swarm.announcement import Announcement
     from learnae.swarm.charter import Charter
 
@@ -52,10 +53,12 @@ def command(
     named = list(homes) or ([] if charter else known_homes())
     document: dict[str, Any] = {"homes": describe_homes(named, must_exist=bool(homes))}
     if charter is not None:
+        from learnae.node.access import access_of
         from learnae.node.join import default_transport, read_charter
 
         swarm = read_charter(charter)
-        document["swarm"] = heard_in_swarm(swarm, transport or default_transport(swarm))
+        address = transport or default_transport(swarm)
+        document["swarm"] = heard_in_swarm(swarm, address, access_of(charter, swarm, public=True))
     if as_json:
         print_json(document)
         return
@@ -91,13 +94,13 @@ def describe_home(home: Path, status: PeerStatus) -> dict[str, Any]:
     return {"home": str(home), "running": is_running(status), "age_s": age_s, **asdict(status)}
 
 
-def heard_in_swarm(charter: Charter, transport: str) -> dict[str, Any]:
+def heard_in_swarm(charter: Charter, transport: str, access: Access) -> dict[str, Any]:
     """Return the newest announcement of every peer that `transport` still holds."""
     from learnae.swarm.announcement import decode_announcement
 
     newest: dict[str, Announcement] = {}
     n_refused = 0
-    with open_to_look(transport) as looked_at:
+    with open_to_look(transport, access) as looked_at:
         subscription = looked_at.subscribe(charter.topic)
         for data in subscription.take():
             try:

@@ -43,7 +43,7 @@ from learnae.swarm.trust import Identity
 from learnae.transports.atomic import explain, replace_file, sweep
 from learnae.transports.seam import Buffer
 
-__all__ = ["Checkpoint", "Home", "newest_checkpoint"]
+__all__ = ["Checkpoint", "Home", "newest_checkpoint", "read_identity"]
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_SMALL_NBYTES = 1 << 16
@@ -71,7 +71,7 @@ class Home:
         self._lock_fd = lock_fd
         sweep(str(path))
         self._require_swarm()
-        self.identity = self._load_identity() or self._new_identity()
+        self.identity = read_identity(path) or self._new_identity()
 
     @staticmethod
     def open(path: str | os.PathLike[str], *, swarm_id: bytes) -> Home:
@@ -188,32 +188,6 @@ class Home:
                 f"{self.swarm_id.hex()[:8]}: use another folder (--home), or the charter as it was"
             )
 
-    def _load_identity(self) -> Identity | None:
-        path = self.path / "key"
-        try:
-            fd = os.open(path, _READ)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise IdentityError(explain(error, "read the key", str(path))) from error
-        try:
-            mode = os.fstat(fd).st_mode
-            text = os.read(fd, 256) if stat.S_ISREG(mode) else b""
-        finally:
-            os.close(fd)
-        if stat.S_ISREG(mode) and mode & 0o077:
-            raise IdentityError(f"the key {path} can be read by others: chmod 600 {path}")
-        try:
-            private = bytes.fromhex(text.decode("ascii"))
-        except ValueError:
-            private = b""
-        if len(private) != 32:
-            raise IdentityError(
-                f"{path} is not a key (64 hexadecimal digits): restore it from a copy, "
-                "or delete it to start as a new peer"
-            )
-        return Identity.from_private_bytes(private)
-
     def _new_identity(self) -> Identity:
         identity = Identity.generate()
         text = identity.private_bytes().hex().encode() + b"\n"
@@ -246,6 +220,40 @@ class Home:
             )
         except OSError as error:
             raise StateError(explain(error, "write", path)) from error
+
+
+def read_identity(folder: Path) -> Identity | None:
+    """Return the key in a peer's folder; None if there is none yet.
+
+    Raises
+    ------
+    IdentityError
+        It is broken, or readable by others.
+    """
+    path = folder / "key"
+    try:
+        fd = os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise IdentityError(explain(error, "read the key", str(path))) from error
+    try:
+        mode = os.fstat(fd).st_mode
+        text = os.read(fd, 256) if stat.S_ISREG(mode) else b""
+    finally:
+        os.close(fd)
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise IdentityError(f"the key {path} can be read by others: chmod 600 {path}")
+    try:
+        private = bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        private = b""
+    if len(private) != 32:
+        raise IdentityError(
+            f"{path} is not a key (64 hexadecimal digits): restore it from a copy, "
+            "or delete it to start as a new peer"
+        )
+    return Identity.from_private_bytes(private)
 
 
 def newest_checkpoint(

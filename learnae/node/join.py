@@ -12,15 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import CharterError
+from learnae.node.access import Access, open_swarm_transport, start_own_daemon
 from learnae.node.home import Home
 from learnae.node.node import Node, NodeSettings
+from learnae.node.places import default_repo, swarm_folder
 from learnae.node.status import Status
+from learnae.node.swarmkey import find_swarm_key, key_path
 from learnae.payload import PyTree, Schema, flatten, unflatten
 from learnae.swarm import Charter, parse_charter
 from learnae.swarm.trust import short
-from learnae.transports import Transport, open_transport
+from learnae.transports import Transport
 
-__all__ = ["JoinedPeer", "default_home", "default_transport", "join", "read_charter"]
+__all__ = [
+    "JoinedPeer",
+    "default_home",
+    "default_transport",
+    "join",
+    "read_charter",
+]
 
 Float32 = NDArray[np.float32]
 
@@ -45,18 +54,19 @@ def read_charter(path: str | os.PathLike[str]) -> Charter:
 
 def default_home(charter: Charter) -> Path:
     """Return the folder of this user's peer in this swarm."""
-    return _swarm_folder(charter) / "peer"
+    return swarm_folder(charter.swarm_id) / "peer"
 
 
 def default_transport(charter: Charter) -> str:
-    """Return the transport that all of this user's peers in this swarm share."""
-    return f"directory:{_swarm_folder(charter) / 'shared'}"
+    """Return the transport that all of this user's peers in this swarm share.
 
-
-def _swarm_folder(charter: Charter) -> Path:
-    import platformdirs
-
-    return platformdirs.user_data_path("learnae") / charter.swarm_id.hex()[:16]
+    It is the IPFS daemon that ``learnae ipfs up`` or an invite has made for the swarm, where
+    there is one, otherwise a folder.
+    """
+    repo = default_repo(charter.swarm_id)
+    if (repo / "config").is_file():
+        return f"ipfs:{repo}"
+    return f"directory:{swarm_folder(charter.swarm_id) / 'shared'}"
 
 
 def join(
@@ -66,6 +76,7 @@ def join(
     home: str | os.PathLike[str] | None = None,
     transport: str | Transport | None = None,
     settings: NodeSettings | None = None,
+    swarm_key: bytes | None = None,
 ) -> JoinedPeer:
     r"""Join a swarm with params of one's own; use the result as a context manager.
 
@@ -81,8 +92,11 @@ def join(
         Folder for the key and the checkpoints; one per peer. Default: one per swarm in the
         user's data folder.
     transport
-        ``"directory:PATH"`` or a transport object. Default: a folder in the user's data folder,
+        ``"directory:PATH"``, ``"ipfs:..."`` or a transport object. Default: the daemon that
+        ``learnae ipfs up`` has made for the swarm, or else a folder in the user's data folder,
         which joins all peers of this user on this machine.
+    swarm_key
+        32 bytes, for IPFS. Default: from the file beside the charter's, ``swarm.key``.
 
     Raises
     ------
@@ -103,15 +117,20 @@ def join(
     >>> peer.round
     2
     """
+    key_file = None
     if not isinstance(charter, Charter):
+        key_file = key_path(charter)
+        swarm_key = find_swarm_key(charter) if swarm_key is None else swarm_key
         charter = read_charter(charter)
+    access = Access(charter.swarm_id, swarm_key, key_file)
     schema = Schema.of(params)
     folder = Path(home) if home is not None else default_home(charter)
     where = default_transport(charter) if transport is None else transport
     opened = Home.open(folder, swarm_id=charter.swarm_id)
     try:
         if isinstance(where, str):
-            where = open_transport(where, opened.identity.peer_id)
+            start_own_daemon(where)
+            where = open_swarm_transport(where, opened.identity.peer_id, access, folder)
         try:
             node = Node(charter, schema, opened, where, flatten(schema, params), settings)
         except BaseException:

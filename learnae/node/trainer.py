@@ -18,6 +18,7 @@ from learnae.errors import DataError
 from learnae.learn import tabular
 from learnae.learn.models import Model, load_model
 from learnae.learn.schedule import cooldown_rate
+from learnae.node.access import access_of, open_swarm_transport, start_own_daemon
 from learnae.node.home import Home
 from learnae.node.join import read_charter
 from learnae.node.node import Node, NodeSettings
@@ -25,7 +26,6 @@ from learnae.node.relay import serve_as_relay
 from learnae.node.status import Status
 from learnae.payload import Schema, flatten
 from learnae.swarm import Charter
-from learnae.transports import open_transport
 
 if TYPE_CHECKING:
     from learnae.learn.batches import BatchSource
@@ -45,7 +45,7 @@ class TrainerSettings:
     charter, data, home
         Charter file, this peer's rows (None for a relay), and its folder.
     transport
-        Such as ``"directory:PATH"``.
+        Such as ``"directory:PATH"`` or ``"ipfs:REPO"``.
     test
         Held-out rows to report accuracy on, every `test_every` rounds; never trained on.
     rounds
@@ -58,6 +58,8 @@ class TrainerSettings:
         "trainer", or "relay" for a peer that stores, merges and re-serves without data.
     cache
         JAX compilation cache; None for the user's cache folder.
+    public, unsealed
+        Over IPFS: accept a daemon in the public network; do not seal what is published.
     """
 
     charter: Path
@@ -71,6 +73,8 @@ class TrainerSettings:
     checkpoint_s: float = 2.0
     role: Literal["trainer", "relay"] = "trainer"
     cache: Path | None = None
+    public: bool = False
+    unsealed: bool = False
 
 
 def charter_model(charter: Charter, folder: Path) -> Model:
@@ -105,7 +109,12 @@ def run(settings: TrainerSettings, stop: threading.Event) -> Status:
         train = serve_as_relay
     home = Home.open(settings.home, swarm_id=charter.swarm_id)
     try:
-        transport = open_transport(settings.transport, home.identity.peer_id)
+        access = access_of(
+            settings.charter, charter, public=settings.public, unsealed=settings.unsealed
+        )
+        start_own_daemon(settings.transport)
+        name = home.identity.peer_id
+        transport = open_swarm_transport(settings.transport, name, access, home.path)
         node_settings = NodeSettings(role=settings.role, checkpoint_s=settings.checkpoint_s)
         try:
             node = Node(charter, schema, home, transport, flatten(schema, genesis), node_settings)
