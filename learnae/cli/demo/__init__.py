@@ -70,6 +70,13 @@ Examples:
     help="Shortest round: this model trains one in a millisecond.",
 )
 @click.option(
+    "--transport",
+    type=click.Choice(["directory", "ipfs"]),
+    default="directory",
+    show_default=True,
+    help="ipfs: each peer with a Kubo daemon of its own, in a private network on this machine.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the results.  [default: learnae-demo/seed-SEED]",
@@ -134,7 +141,7 @@ def perform(options: DemoOptions, console: Console, started: float) -> dict[str,
     finish("prepare")
     baselines = run_baselines(plan, console)
     finish("baselines")
-    with open_view(console) as view:
+    with running_daemons(plan, console), open_view(console) as view:
         course = run_swarm(plan, view.show)
     assert course.training_at is not None
     phases["start"] = course.training_at - course.started_at
@@ -151,6 +158,19 @@ def perform(options: DemoOptions, console: Console, started: float) -> dict[str,
         clear_folder(options.out)
     print_report(summary, options.out, console)
     return summary
+
+
+@contextmanager
+def running_daemons(plan: Plan, console: Console) -> Iterator[None]:
+    """Run the peers' IPFS daemons during the block, if the transport needs any."""
+    if plan.options.transport != "ipfs":
+        yield
+        return
+    from learnae.cli.demo.daemons import Daemons
+
+    with Daemons(plan) as daemons:
+        console.print(f"{len(daemons)} IPFS daemons run in a private network on this machine.")
+        yield
 
 
 def require_extras() -> None:

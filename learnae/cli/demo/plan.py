@@ -30,7 +30,7 @@ LATE_HEAD_START = 0.08
 HIDDEN = (64, 64)
 
 MARKER = ".learnae-demo"
-WORK_NAMES = ("data", "homes", "shared", "logs", "cache", "plan.json")
+WORK_NAMES = ("data", "homes", "shared", "ipfs", "logs", "cache", "plan.json", "swarm.key")
 RESULT_NAMES = ("summary.json", "accuracy.png", "swarm.toml")
 
 
@@ -49,6 +49,7 @@ class DemoOptions:
     faults: bool
     keep_files: bool
     out: Path
+    transport: str = "directory"
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,18 @@ class Plan:
     restart_at: int
 
     @property
-    def transport(self) -> str:
-        """Return the transport as ``learnae join`` takes it."""
+    def swarm_key(self) -> Path:
+        """Return where the swarm's key is looked for: beside the charter."""
+        return self.charter.with_suffix(".key")
+
+    def repo(self, name: str) -> Path:
+        """Return the folder of a peer's IPFS daemon."""
+        return self.charter.parent / "ipfs" / name
+
+    def transport(self, name: str) -> str:
+        """Return a peer's transport as ``learnae join`` takes it."""
+        if self.options.transport == "ipfs":
+            return f"ipfs:{self.repo(name)}"
         return f"directory:{self.shared}"
 
 

@@ -123,7 +123,7 @@ class Peers:
         command = [
             *(sys.executable, "-m", "learnae", "join", str(plan.charter)),
             *("--data", str(peer.data), "--home", str(peer.home), "--test", str(plan.test)),
-            *("--transport", plan.transport, "--cache", str(plan.cache), "--stop-on-eof"),
+            *("--transport", plan.transport(name), "--cache", str(plan.cache), "--stop-on-eof"),
         ]
         with peer.log.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal must reach this process only, which
