@@ -37,7 +37,7 @@ def test_from_nothing_to_a_merged_round(tmp_path: Path) -> None:
         write_csv(ben.folder / "mine.csv", table.take(range(1, len(table), len(table) // N_ROWS)))
         began = time.monotonic()
         create = ["create", "swarm.toml", "--data", "mine.csv", "--label", LABEL]
-        anna.learnae(*create, "--min-seconds", "0.5")
+        anna.learnae(*create)
         anna.learnae("ipfs", "up", "swarm.toml", timeout_s=120.0)
         anna.join("swarm.toml", "--data", "mine.csv")
         invite = anna.learnae("invite", "swarm.toml").strip()
