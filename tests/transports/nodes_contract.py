@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from transports.contract import TOPIC, Harness
+from transports.contract import PATIENCE_S, TOPIC, Harness
 
 from learnae.errors import NotFound, TransportError
 from learnae.swarm.dagcbor import Link, decode, encode
@@ -40,7 +40,7 @@ class NodesContract:
         (newest,) = heard.take()
         assert node_cid(newest) == links[-1]
         for i in reversed(range(20)):
-            node = decode(bob.get_node(links[i], 5.0))
+            node = decode(bob.get_node(links[i], PATIENCE_S))
             assert node == {"number": i, "previous": links[i - 1] if i else None}
         assert ann.owned() == bob.owned() == []
 
@@ -59,7 +59,7 @@ class NodesContract:
         again.publish(TOPIC, encode({"number": 3}))
         assert len(heard.take()) == 2
         for i, cid in enumerate((first, second, third), start=1):
-            assert bob.get_node(cid, 5.0) == encode({"number": i})
+            assert bob.get_node(cid, PATIENCE_S) == encode({"number": i})
 
     def test_dropped_and_unknown_nodes(self, ann: Transport, bob: Transport) -> None:
         assert isinstance(ann, Nodes) and isinstance(bob, Nodes)
@@ -75,7 +75,7 @@ class NodesContract:
             bob.get_node(node_cid(b"\xa0"), 0.5)
         with pytest.raises(NotFound):
             bob.get_node(node_cid(b"never seen"), 0.5)
-        assert bob.get_node(node_cid(b"\x80"), 5.0) == b"\x80"
+        assert bob.get_node(node_cid(b"\x80"), PATIENCE_S) == b"\x80"
 
     def test_node_too_large(self, ann: Transport) -> None:
         assert isinstance(ann, Nodes)
