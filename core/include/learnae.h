@@ -1,9 +1,9 @@
 /* learnae: averaging of many models at memory speed, and the payload that carries them.
  *
  * This header is the manual. The library is C11 with no dependency, no I/O, no global
- * state but the chosen instruction set, and no allocation: every buffer belongs to the
- * caller, who may pass it again as soon as the call returns. The stack has to have room for
- * 80 KiB.
+ * state but the chosen instruction set and the number of threads, and no allocation: every
+ * buffer belongs to the caller, who may pass it again as soon as the call returns. The stack
+ * has to have room for 80 KiB.
  *
  * Conventions
  *   - sizes named *_nbytes are bytes, counts named n_* are elements or items.
@@ -18,11 +18,11 @@
  *
  * Numbers
  *   Every product is rounded, then every sum is rounded (no fused multiply-add), in the
- *   order in which the caller lists the models. So every instruction set gives the same
- *   bits. Where a result is NaN, it is the one quiet NaN with bits 0x7fc00000. Infinities
- *   and subnormal numbers follow IEEE 754; the library never changes the rounding mode or
- *   flushes subnormals, and expects both at their defaults. It does not compile under
- *   -ffast-math; Clang's -ffp-contract=fast and -funsafe-math-optimizations cannot be seen from
+ *   order in which the caller lists the models. So every instruction set and any number of
+ *   threads give the same bits. Where a result is NaN, it is the one quiet NaN with bits
+ * 0x7fc00000. Infinities and subnormal numbers follow IEEE 754; the library never changes the
+ * rounding mode or flushes subnormals, and expects both at their defaults. It does not compile
+ * under -ffast-math; Clang's -ffp-contract=fast and -funsafe-math-optimizations cannot be seen from
  *   inside, and would break these promises: do not build it with them.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -80,6 +80,29 @@ const char *learnae_isa(void);
  * LEARNAE_ERR_ARGUMENT, and no change, where this binary or this CPU does not have it. */
 learnae_status learnae_set_isa(const char *name);
 
+/* ---- Threads ------------------------------------------------------------------------
+ *
+ * One, unless asked for more: then a call that reads and writes more than a megabyte is cut into
+ * tiles, and workers of the library's own pool help the calling thread with them. The result has
+ * the same bits for any number of threads. A call never waits for a worker that the operating
+ * system has not run yet, and of two calls at once the second does its work alone; so a busy
+ * machine costs the help, not more. Workers sleep between calls, block all signals, and have
+ * 512 KiB of stack each. A child made by fork() has one thread until it asks for more.
+ *
+ * They are POSIX threads (link with -pthread where the C library is older than glibc 2.34);
+ * without those, or built with -DLEARNAE_NO_THREADS, there is one thread.
+ */
+#define LEARNAE_N_THREADS_MAX 256
+
+/* Use n threads from now on, the calling one included; waits for a call that uses the pool now.
+ * More than there are cores is of no use. 1 ends all workers: do so before unloading the library.
+ * LEARNAE_ERR_ARGUMENT, and no change: n is 0 or above LEARNAE_N_THREADS_MAX. LEARNAE_ERR_SIZE:
+ * the system does not give that many; one is in use then. */
+learnae_status learnae_set_threads(size_t n);
+
+/* How many are in use. */
+size_t learnae_n_threads(void);
+
 /* ---- Averaging ----------------------------------------------------------------------
  *
  * NaN and infinity: they are numbers like any other here; a NaN in any model makes that
@@ -93,6 +116,15 @@ learnae_status learnae_set_isa(const char *name);
  * first if a mean is wanted. n_elements may be 0. Bound by memory: reads every model once. */
 learnae_status learnae_average(float *dst, const float *const *models, const float *weights,
                                size_t n_models, size_t n_elements, learnae_message *message);
+
+/* The same for models of n_leaves arrays each, as one call: dst[l][i] = the sum over k of
+ * weights[k] * models[k*n_leaves + l][i] for i below n_elements[l]. Each leaf follows the rules
+ * of learnae_average(); no leaf of dst may overlap another leaf. n_leaves and any of n_elements
+ * may be 0; pointers of an empty leaf are not looked at. */
+learnae_status learnae_average_leaves(float *const *dst, const float *const *models,
+                                      const float *weights, size_t n_models,
+                                      const size_t *n_elements, size_t n_leaves,
+                                      learnae_message *message);
 
 /* params[i] = (1 - rate)*params[i] + rate*mean[i], where 1 - rate is rounded once.
  * rate in [0, 1], otherwise LEARNAE_ERR_ARGUMENT. n_elements may be 0. */
