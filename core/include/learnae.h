@@ -3,7 +3,7 @@
  * This header is the manual. The library is C11 with no dependency, no I/O, no global
  * state but the chosen instruction set and the number of threads, and no allocation: every
  * buffer belongs to the caller, who may pass it again as soon as the call returns. The stack
- * has to have room for 80 KiB.
+ * has to have room for 96 KiB.
  *
  * Conventions
  *   - sizes named *_nbytes are bytes, counts named n_* are elements or items.
@@ -168,6 +168,7 @@ const char *learnae_codec_name(uint32_t codec);
 #define LEARNAE_HEADER_NBYTES 128
 #define LEARNAE_ALIGNMENT 64
 #define LEARNAE_SCHEMA_NBYTES 32
+#define LEARNAE_CID_NBYTES 36            /* a binary CIDv1 with a SHA-256 */
 #define LEARNAE_BLOCK_LENGTH 16384       /* elements a block, as the writer cuts them */
 #define LEARNAE_BLOCK_LENGTH_MAX 1048576 /* as the reader takes them; a multiple of 256 */
 #define LEARNAE_N_VECTORS_MAX 4
@@ -184,6 +185,8 @@ typedef struct learnae_payload {
     uint32_t block_length; /* elements a block; the last of a vector may be shorter */
     uint32_t n_blocks;     /* of all vectors together */
     uint8_t schema[LEARNAE_SCHEMA_NBYTES];
+    uint32_t parameter;               /* of the codec; 0 where it has none */
+    uint8_t base[LEARNAE_CID_NBYTES]; /* the payload this is a difference to; zeros: none */
 } learnae_payload;
 
 /* The exact size of a payload as learnae_payload_write() makes it. LEARNAE_ERR_ARGUMENT for
@@ -202,6 +205,43 @@ learnae_status learnae_payload_write(void *dst, size_t dst_nbytes, uint32_t code
                                      const float *const *vectors, uint32_t n_vectors,
                                      uint64_t n_elements, learnae_message *message);
 
+/* How to write. Set all to zero, `size` to sizeof(learnae_write_options), and then what is
+ * wanted: a program built with an older header goes on working with a newer library.
+ *
+ * With a base, what is written is the difference: of each element the vector's minus the one
+ * that the base decodes to, rounded to float, before it is encoded. The base must stand alone
+ * and have the same schema, vectors and elements; base_cid is its binary CIDv1
+ * (LEARNAE_CID_NBYTES), by which receivers find it. Base and CID go together. */
+typedef struct learnae_write_options {
+    size_t size;
+    const learnae_payload *base; /* NULL: the payload stands alone */
+    const uint8_t *base_cid;
+    float density; /* 0: no codec of this version takes one */
+} learnae_write_options;
+
+/* At least as many bytes as learnae_payload_write_with() needs with these options, which may be
+ * NULL. Errors as for learnae_payload_nbytes(). */
+learnae_status learnae_payload_bound(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
+                                     const learnae_write_options *options, size_t *nbytes,
+                                     learnae_message *message);
+
+/* learnae_payload_write() with options, which may be NULL. dst needs room for
+ * learnae_payload_bound() bytes; *nbytes, where nbytes is not NULL, is how many were written.
+ * LEARNAE_ERR_ARGUMENT also where the base does not fit. */
+learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t codec,
+                                          const uint8_t schema[LEARNAE_SCHEMA_NBYTES],
+                                          const float *const *vectors, uint32_t n_vectors,
+                                          uint64_t n_elements, const learnae_write_options *options,
+                                          size_t *nbytes, learnae_message *message);
+
+/* Write base + difference, each element rounded to float, as a stand-alone payload of codec f32
+ * with the difference's schema: learnae_payload_nbytes() bytes. Both must have been verified; that
+ * `base` is the payload that difference->base names, only the caller can know.
+ * LEARNAE_ERR_ARGUMENT: the base is itself a difference, the difference is none, or they do not
+ * fit together. */
+learnae_status learnae_payload_rebase(void *dst, size_t dst_nbytes, const learnae_payload *base,
+                                      const learnae_payload *difference, learnae_message *message);
+
 /* Check header and block table of any bytes whatever, and make a view of them. Reads
  * header and table only (LEARNAE_ERR_FORMAT, LEARNAE_ERR_CHECKSUM), never past nbytes; more than
  * max_elements a vector is LEARNAE_ERR_SIZE. Says nothing yet about the blocks. */
@@ -213,7 +253,9 @@ learnae_status learnae_payload_open(const void *bytes, size_t nbytes, uint64_t m
  * are memory-safe without it too. */
 learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message);
 
-/* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. */
+/* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. Of a payload
+ * with a base this and the calls below see the difference itself: learnae_payload_rebase() gives
+ * the model. */
 learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t vector, float *dst,
                                       learnae_message *message);
 

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from learnae.errors import PayloadError
 
-__all__ = ["CODECS", "Backend", "Buffer", "Float32", "PayloadView", "Status", "check"]
+__all__ = [
+    "CODECS",
+    "Backend",
+    "Buffer",
+    "Float32",
+    "PayloadView",
+    "Status",
+    "WriteOptions",
+    "check",
+]
 
 Float32: TypeAlias = NDArray[np.float32]
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
@@ -38,7 +47,9 @@ class PayloadView:
     """A payload whose header and block table are in order; it borrows `buffer`.
 
     The view keeps `buffer` alive; nobody may change the bytes while it is in use. Counts are
-    of elements per vector and of blocks in all vectors together.
+    of elements per vector and of blocks in all vectors together. `base` is the binary CID of the
+    payload that this one is a difference to, empty where it stands alone; `parameter` is the
+    codec's own number, 0 where it has none.
     """
 
     buffer: Buffer
@@ -49,8 +60,19 @@ class PayloadView:
     n_blocks: int
     nbytes: int
     schema_digest: bytes
+    parameter: int
+    base: bytes
     # The backend's own form of the view, built once: a cdata, or arrays over the buffer.
     handle: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """``learnae_write_options`` of the C header: `base` and `base_cid` go together."""
+
+    base: PayloadView | None = None
+    base_cid: bytes = b""
+    density: float = 0.0
 
 
 class Backend(Protocol):
@@ -63,9 +85,11 @@ class Backend(Protocol):
     def mix(self, params: Float32, mean: Float32, rate: float) -> None: ...
     def crc32c(self, data: Buffer, crc: int) -> int: ...
     def payload_nbytes(self, codec: int, n_vectors: int, n_elements: int) -> int: ...
+    def payload_bound(self, codec: int, n_vectors: int, n_elements: int, density: float) -> int: ...
     def payload_write(
-        self, codec: int, schema_digest: bytes, vectors: Sequence[Float32]
+        self, codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
     ) -> bytearray: ...
+    def payload_rebase(self, base: PayloadView, difference: PayloadView) -> bytearray: ...
     def payload_open(self, buffer: Buffer, max_elements: int) -> PayloadView: ...
     def payload_verify(self, view: PayloadView) -> None: ...
     def payload_decode(self, view: PayloadView, vector: int, out: Float32) -> None: ...

@@ -15,22 +15,25 @@ from learnae.kernels._checks import (
     codec_number,
 )
 from learnae.kernels._load import load
-from learnae.kernels._seam import Buffer, Float32, PayloadView
+from learnae.kernels._seam import Buffer, Float32, PayloadView, WriteOptions
 
 __all__ = [
     "crc32c",
     "payload_accumulate",
     "payload_average",
+    "payload_bound",
     "payload_decode",
     "payload_distance",
     "payload_nbytes",
     "payload_open",
+    "payload_rebase",
     "payload_verify",
     "payload_write",
 ]
 
 _SCHEMA_NBYTES = 32
 _N_VECTORS_MAX = 4
+_CID_NBYTES = 36
 
 
 def crc32c(data: Buffer, crc: int = 0) -> int:
@@ -42,15 +45,44 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
 
 def payload_nbytes(codec: str, n_vectors: int, n_elements: int) -> int:
     """Return the exact size in bytes of what `payload_write` makes."""
+    _check_counts(n_vectors, n_elements)
+    return load().payload_nbytes(codec_number(codec), n_vectors, n_elements)
+
+
+def payload_bound(codec: str, n_vectors: int, n_elements: int, *, density: float = 0.0) -> int:
+    """Return a size in bytes that no payload of `payload_write` with these arguments exceeds."""
+    _check_counts(n_vectors, n_elements)
+    _check_density(codec, density)
+    return load().payload_bound(codec_number(codec), n_vectors, n_elements, density)
+
+
+def _check_counts(n_vectors: int, n_elements: int) -> None:
     if not 1 <= n_vectors <= _N_VECTORS_MAX:
         raise ValueError(f"a payload holds 1 to {_N_VECTORS_MAX} vectors, not {n_vectors}")
     if not 1 <= n_elements < 2**56:
         raise ValueError(f"a payload cannot hold {n_elements} elements a vector")
-    return load().payload_nbytes(codec_number(codec), n_vectors, n_elements)
 
 
-def payload_write(codec: str, schema_digest: bytes, vectors: Sequence[Float32]) -> bytearray:
+def _check_density(codec: str, density: float) -> None:
+    if density != 0.0:
+        raise ValueError(f"codec {codec} takes no density: {density} must be 0")
+
+
+def payload_write(
+    codec: str,
+    schema_digest: bytes,
+    vectors: Sequence[Float32],
+    *,
+    base: PayloadView | None = None,
+    base_cid: bytes = b"",
+    density: float = 0.0,
+) -> bytearray:
     """Encode vectors of equal length as one payload.
+
+    With a `base`, which must stand alone and carry the same schema, what is encoded is the
+    difference: each element less what the base decodes to, rounded to float32. `base_cid`, its
+    binary CID of 36 bytes, is written into the payload, so that receivers can find the base and
+    put both together with `payload_rebase`.
 
     Raises
     ------
@@ -65,7 +97,39 @@ def payload_write(codec: str, schema_digest: bytes, vectors: Sequence[Float32]) 
         check_floats(f"vectors[{v}]", vector, n_elements=vectors[0].size)
     if not vectors[0].size:
         raise ValueError("a payload holds at least one element")
-    return load().payload_write(codec_number(codec), bytes(schema_digest), vectors)
+    _check_density(codec, density)
+    if base is not None:
+        _check_base(base, bytes(schema_digest), len(vectors), vectors[0].size)
+        if len(base_cid) != _CID_NBYTES or base_cid[0] != 1:
+            raise ValueError(f"base_cid must be a binary CIDv1 of {_CID_NBYTES} bytes")
+    elif base_cid:
+        raise ValueError("a base_cid without a base")
+    options = WriteOptions(base, bytes(base_cid), density)
+    return load().payload_write(codec_number(codec), bytes(schema_digest), vectors, options)
+
+
+def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
+    """Return base + difference, each element rounded to float32, as a stand-alone f32 payload.
+
+    Verify both first; that `base` is what ``difference.base`` names, only the caller can know.
+    """
+    if not difference.base:
+        raise ValueError("the difference stands alone: it names no base")
+    counts = (difference.n_vectors, difference.n_elements)
+    _check_base(base, difference.schema_digest, *counts)
+    return load().payload_rebase(base, difference)
+
+
+def _check_base(base: PayloadView, schema_digest: bytes, n_vectors: int, n_elements: int) -> None:
+    if base.base:
+        raise ValueError("the base is itself a difference: rebase it first")
+    if (base.n_vectors, base.n_elements) != (n_vectors, n_elements):
+        raise ValueError(
+            f"the base has {base.n_vectors} vectors of {base.n_elements} elements, "
+            f"the difference {n_vectors} of {n_elements}"
+        )
+    if base.schema_digest != schema_digest:
+        raise ValueError("the base and the difference have different schemas")
 
 
 def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
@@ -90,7 +154,10 @@ def payload_verify(view: PayloadView) -> None:
 
 
 def payload_decode(view: PayloadView, vector: int, out: Float32 | None = None) -> Float32:
-    """Return the decoded vector, in `out` where it is given."""
+    """Return the decoded vector, in `out` where it is given.
+
+    Of a payload with a base, this is the difference itself: `payload_rebase` gives the model.
+    """
     check_vector(view, vector)
     if out is None:
         out = np.empty(view.n_elements, np.float32)

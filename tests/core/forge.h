@@ -23,7 +23,9 @@ enum {
     FORGE_SCHEMA = 32,
     FORGE_NBYTES = 64,
     FORGE_TABLE_CRC = 72,
-    FORGE_RESERVED = 76,
+    FORGE_BASE = 76,
+    FORGE_PARAMETER = 112,
+    FORGE_RESERVED = 116,
     FORGE_HEADER_CRC = 124
 };
 
@@ -120,7 +122,7 @@ static FORGE_UNUSED void forge_frame(const struct forge *forge, uint8_t *bytes) 
     forge_put(bytes + FORGE_BLOCK_LENGTH, forge->block_length, 4);
     forge_put(bytes + FORGE_N_BLOCKS, n_blocks, 4);
     forge_put(bytes + FORGE_NBYTES, forge_nbytes(forge), 8);
-    memset(bytes + FORGE_RESERVED, 0, FORGE_HEADER_CRC - FORGE_RESERVED);
+    memset(bytes + FORGE_BASE, 0, FORGE_HEADER_CRC - FORGE_BASE);
     uint8_t *table = bytes + LEARNAE_HEADER_NBYTES;
     memset(table, 0, (size_t)forge_up(8 * n_blocks));
     for (uint64_t i = 0; i < n_blocks; i++) {

@@ -28,6 +28,19 @@ static void good(struct bytes *bytes, uint32_t codec) {
     forge_seal(bytes->at, bytes->nbytes);
 }
 
+/* As a difference to itself made to stand alone: it can be put together if it names a base. */
+static void use_difference(const learnae_payload *payload) {
+    learnae_payload base = *payload;
+    size_t nbytes;
+    memset(base.base, 0, sizeof base.base);
+    CHECK(learnae_payload_nbytes(LEARNAE_CODEC_F32, payload->n_vectors, payload->n_elements,
+                                 &nbytes, NULL) == LEARNAE_OK);
+    struct guarded buffer = guarded_new(nbytes, GUARD_END);
+    const learnae_status status = learnae_payload_rebase(buffer.at, nbytes, &base, payload, NULL);
+    CHECK(status == (payload->base[0] == 0 ? LEARNAE_ERR_ARGUMENT : LEARNAE_OK));
+    guarded_free(&buffer);
+}
+
 /* Everything that can be done with an accepted payload. */
 static void use(const learnae_payload *payload) {
     struct guarded buffer;
@@ -45,6 +58,7 @@ static void use(const learnae_payload *payload) {
         CHECK(status == LEARNAE_OK || status == LEARNAE_ERR_NONFINITE);
     }
     guarded_free(&buffer);
+    use_difference(payload);
 }
 
 /* Open and verify from a buffer of exactly nbytes; use whatever opens, verified or not. */
@@ -133,6 +147,12 @@ static const struct {
     {FORGE_NBYTES, 8, UINT64_MAX, LEARNAE_ERR_FORMAT},
     {FORGE_NBYTES, 1, 1, LEARNAE_ERR_FORMAT},
     {FORGE_SCHEMA + 5, 4, 0x12345678, LEARNAE_OK}, /* the reader's caller compares it */
+    {FORGE_BASE, 1, 1, LEARNAE_OK},                /* a CIDv1; what it names is not ours to know */
+    {FORGE_BASE, 1, 2, LEARNAE_ERR_FORMAT},
+    {FORGE_BASE + 1, 1, 1, LEARNAE_ERR_FORMAT},
+    {FORGE_PARAMETER - 1, 1, 0x80, LEARNAE_ERR_FORMAT},
+    {FORGE_PARAMETER, 4, 1, LEARNAE_ERR_FORMAT},
+    {FORGE_PARAMETER, 4, UINT32_MAX, LEARNAE_ERR_FORMAT},
     {FORGE_RESERVED, 1, 1, LEARNAE_ERR_FORMAT},
     {FORGE_HEADER_CRC - 1, 1, 1, LEARNAE_ERR_FORMAT},
     {LEARNAE_HEADER_NBYTES, 4, 0, LEARNAE_ERR_FORMAT}, /* table: a block's size */

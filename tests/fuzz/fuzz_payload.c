@@ -103,21 +103,45 @@ compare(const struct results *a, const struct results *b, size_t n) {
     REQUIRE(memcmp(&a->norm2, &b->norm2, sizeof(double)) == 0);
 }
 
-/* A payload of the library's own, in another codec, to average with. */
+/* A payload of the library's own, in another codec, to average with and to be the base. */
 static uint8_t *own_payload(const learnae_payload *payload, learnae_payload *own) {
     const size_t n = (size_t)payload->n_elements;
     const uint32_t codec = payload->codec % 4 + 1;
     size_t nbytes;
     float *values = floats(n);
-    const float *const vectors[1] = {values};
-    REQUIRE(learnae_payload_nbytes(codec, 1, n, &nbytes, NULL) == LEARNAE_OK);
+    const float *const vectors[LEARNAE_N_VECTORS_MAX] = {values, values, values, values};
+    const uint32_t n_vectors = payload->n_vectors;
+    REQUIRE(learnae_payload_nbytes(codec, n_vectors, n, &nbytes, NULL) == LEARNAE_OK);
     uint8_t *bytes = malloc(nbytes);
     REQUIRE(bytes != NULL);
-    REQUIRE(learnae_payload_write(bytes, nbytes, codec, payload->schema, vectors, 1, n, NULL) ==
-            LEARNAE_OK);
+    REQUIRE(learnae_payload_write(bytes, nbytes, codec, payload->schema, vectors, n_vectors, n,
+                                  NULL) == LEARNAE_OK);
     REQUIRE(learnae_payload_open(bytes, nbytes, n, own, NULL) == LEARNAE_OK);
     free(values);
     return bytes;
+}
+
+/* As a difference, whether it says so or not: the sum, as one instruction set gives it. */
+static uint8_t *rebased(const learnae_payload *base, const learnae_payload *payload, size_t isa,
+                        size_t *nbytes) {
+    learnae_payload difference = *payload;
+    difference.base[0] = 1;
+    REQUIRE(learnae_set_isa(isas[isa]) == LEARNAE_OK);
+    REQUIRE(learnae_payload_nbytes(LEARNAE_CODEC_F32, payload->n_vectors, payload->n_elements,
+                                   nbytes, NULL) == LEARNAE_OK);
+    uint8_t *sum = malloc(*nbytes);
+    REQUIRE(sum != NULL);
+    REQUIRE(learnae_payload_rebase(sum, *nbytes, base, &difference, NULL) == LEARNAE_OK);
+    return sum;
+}
+
+static void compare_rebased(const learnae_payload *base, const learnae_payload *payload, size_t isa,
+                            size_t other) {
+    size_t nbytes;
+    uint8_t *a = rebased(base, payload, isa, &nbytes), *b = rebased(base, payload, other, &nbytes);
+    REQUIRE(memcmp(a, b, nbytes) == 0);
+    free(a);
+    free(b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -136,9 +160,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint32_t vector = data[FORGE_SCHEMA] % payload.n_vectors;
     const size_t last = n_isas - 1; /* portable, the reference */
     struct results reference = read_vector(&payload, &own, vector, last);
-    struct results results =
-        read_vector(&payload, &own, vector, data[FORGE_SCHEMA + 1] % (last + 1));
+    const size_t isa = data[FORGE_SCHEMA + 1] % (last + 1);
+    struct results results = read_vector(&payload, &own, vector, isa);
     compare(&results, &reference, (size_t)payload.n_elements);
+    compare_rebased(&own, &payload, isa, last);
     free_results(&results);
     free_results(&reference);
     free(own_bytes);

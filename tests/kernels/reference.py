@@ -153,7 +153,11 @@ def with_table(payload: bytearray, n_blocks: int) -> bytearray:
 
 
 def payload(
-    codec: str, schema: bytes, vectors: Sequence[Float32], block_length: int = 16384
+    codec: str,
+    schema: bytes,
+    vectors: Sequence[Float32],
+    block_length: int = 16384,
+    base_cid: bytes = bytes(36),
 ) -> bytes:
     """Write a payload as docs/payload.md specifies it."""
     blocks = [
@@ -165,5 +169,5 @@ def payload(
     nbytes = HEADER_NBYTES + len(table) + sum(map(len, blocks))
     header = b"\x89LRNAE\r\n" + struct.pack("<HHI", 1, CODECS[codec], len(vectors))
     header += struct.pack("<QII", vectors[0].size, block_length, len(blocks)) + schema
-    header += struct.pack("<QI", nbytes, crc32c(table)) + bytes(48)
+    header += struct.pack("<QI", nbytes, crc32c(table)) + base_cid + bytes(12)
     return header + struct.pack("<I", crc32c(header)) + table + b"".join(blocks)

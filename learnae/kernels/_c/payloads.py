@@ -10,16 +10,18 @@ import numpy as np
 
 from learnae._core import ffi, lib
 from learnae.kernels._c.call import call, floats, pointers
-from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView
+from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, WriteOptions
 
 __all__ = [
     "crc32c",
     "payload_accumulate",
     "payload_average",
+    "payload_bound",
     "payload_decode",
     "payload_distance",
     "payload_nbytes",
     "payload_open",
+    "payload_rebase",
     "payload_verify",
     "payload_write",
 ]
@@ -51,14 +53,46 @@ def payload_nbytes(codec: int, n_vectors: int, n_elements: int) -> int:
     return int(nbytes[0])
 
 
-def payload_write(codec: int, schema_digest: bytes, vectors: Sequence[Float32]) -> bytearray:
+def payload_bound(codec: int, n_vectors: int, n_elements: int, density: float) -> int:
+    options, _ = _options(WriteOptions(density=density))
+    nbytes = ffi.new("size_t *")
+    call(lib.learnae_payload_bound, codec, n_vectors, n_elements, options, nbytes, ours=True)
+    return int(nbytes[0])
+
+
+def _options(options: WriteOptions) -> tuple[Any, Any]:
+    """Return a ``learnae_write_options`` and what must be kept alive as long as it is used."""
+    cid = ffi.from_buffer("uint8_t[]", options.base_cid)
+    payload = ffi.NULL if options.base is None else payload_of(options.base)
+    fields = (payload, cid if options.base_cid else ffi.NULL, options.density)
+    return ffi.new("learnae_write_options *", (ffi.sizeof("learnae_write_options"), *fields)), cid
+
+
+def payload_write(
+    codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
+) -> bytearray:
     n_elements = vectors[0].size
-    out = bytearray(payload_nbytes(codec, len(vectors), n_elements))
+    out = bytearray(payload_bound(codec, len(vectors), n_elements, options.density))
+    nbytes = ffi.new("size_t *")
+    given, _kept = _options(options)
     with ffi.from_buffer(out, require_writable=True) as dst:
         call(
-            lib.learnae_payload_write,
+            lib.learnae_payload_write_with,
             *(dst, len(out), codec, schema_digest),
-            *(pointers(vectors), len(vectors), n_elements),
+            *(pointers(vectors), len(vectors), n_elements, given, nbytes),
+            ours=True,
+        )
+    del out[nbytes[0] :]
+    return out
+
+
+def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
+    counts = (difference.n_vectors, difference.n_elements)
+    out = bytearray(payload_nbytes(CODECS["f32"], *counts))
+    with ffi.from_buffer(out, require_writable=True) as dst:
+        call(
+            lib.learnae_payload_rebase,
+            *(dst, len(out), payload_of(base), payload_of(difference)),
             ours=True,
         )
     return out
@@ -79,6 +113,8 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
         n_blocks=payload.n_blocks,
         nbytes=payload.nbytes,
         schema_digest=bytes(ffi.buffer(payload.schema)),
+        parameter=payload.parameter,
+        base=bytes(ffi.buffer(payload.base)) if payload.base[0] else b"",
         handle=_Handle(payload, bytes_),
     )
 

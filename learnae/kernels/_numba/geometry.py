@@ -10,7 +10,7 @@ from learnae.kernels._seam import CODECS
 __all__ = ["BLOCK_LENGTH", "HEADER", "I8_GROUP", "Geometry", "n_groups", "padded"]
 
 I8_GROUP = 256
-HEADER = struct.Struct("<8sHHIQII32sQI48sI")
+HEADER = struct.Struct("<8sHHIQII32sQI36sI8sI")
 ALIGNMENT = 64
 BLOCK_LENGTH = 16384
 _I8 = CODECS["i8"]

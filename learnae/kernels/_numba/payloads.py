@@ -23,16 +23,18 @@ from learnae.kernels._numba.geometry import (
     padded,
 )
 from learnae.kernels._numba.jit import bytes_of, read_only
-from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, Status, check
+from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, Status, WriteOptions, check
 
 __all__ = [
     "crc32c",
     "payload_accumulate",
     "payload_average",
+    "payload_bound",
     "payload_decode",
     "payload_distance",
     "payload_nbytes",
     "payload_open",
+    "payload_rebase",
     "payload_verify",
     "payload_write",
 ]
@@ -73,7 +75,15 @@ def payload_nbytes(codec: int, n_vectors: int, n_elements: int) -> int:
     return geometry.nbytes
 
 
-def payload_write(codec: int, schema_digest: bytes, vectors: Sequence[Float32]) -> bytearray:
+def payload_bound(codec: int, n_vectors: int, n_elements: int, density: float) -> int:
+    return payload_nbytes(codec, n_vectors, n_elements)
+
+
+def payload_write(
+    codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
+) -> bytearray:
+    if options.base is not None:
+        vectors = [_sum(vector, options.base, v, -1.0) for v, vector in enumerate(vectors)]
     geometry = Geometry(codec, len(vectors), vectors[0].size, BLOCK_LENGTH)
     out = np.zeros(payload_nbytes(codec, len(vectors), vectors[0].size), np.uint8)
     table = bytearray()
@@ -84,19 +94,38 @@ def payload_write(codec: int, schema_digest: bytes, vectors: Sequence[Float32]) 
         bad = _encode_block(codec, read_only(vectors[vector][first : first + m]), block)
         if bad >= 0:
             value = "NaN" if np.isnan(vectors[vector][first + bad]) else "an infinity"
+            less = "" if options.base is None else " less its base"
             message = f"codec i8 cannot encode {value} at element {first + bad} of vector {vector}"
+            message += less
             check(Status.NONFINITE, message, ours=True)
         table += struct.pack("<II", nbytes, checksum.crc32c(read_only(block)))
     table += bytes(geometry.first_block - HEADER.size - len(table))
-    header = _header(geometry, schema_digest, crc32c(table, 0))
+    header = _header(geometry, schema_digest, crc32c(table, 0), options.base_cid)
     out[: geometry.first_block] = np.frombuffer(header + table, np.uint8)
     return bytearray(out)
 
 
-def _header(geometry: Geometry, schema_digest: bytes, table_crc: int) -> bytes:
+def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
+    vectors = []
+    for v in range(difference.n_vectors):
+        values = np.empty(base.n_elements, np.float32)
+        payload_decode(base, v, values)
+        vectors.append(_sum(values, difference, v, 1.0))
+    return payload_write(CODECS["f32"], difference.schema_digest, vectors, WriteOptions())
+
+
+def _sum(values: Float32, view: PayloadView, vector: int, sign: float) -> Float32:
+    """Return ``values + sign * value``, which is rounded once."""
+    result, decoded = values.copy(), np.empty(view.n_elements, np.float32)
+    payload_decode(view, vector, decoded)
+    sums.add_scaled(result, decoded, np.float32(sign))
+    return result
+
+
+def _header(geometry: Geometry, schema_digest: bytes, table_crc: int, base: bytes) -> bytes:
     g = geometry
     counts = (g.codec, g.n_vectors, g.n_elements, g.block_length, g.n_blocks)
-    fields = (_MAGIC, 1, *counts, schema_digest, g.nbytes, table_crc, bytes(48))
+    fields = (_MAGIC, 1, *counts, schema_digest, g.nbytes, table_crc, base, 0, bytes(8))
     header = HEADER.pack(*fields, 0)[:-4]
     return header + struct.pack("<I", crc32c(header, 0))
 
@@ -125,7 +154,7 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
         _refuse(f"{u8.size} bytes are too few for a payload's header")
     fields = HEADER.unpack(u8[: HEADER.size].tobytes())
     magic, version, codec, n_vectors, n_elements, block_length, n_blocks = fields[:7]
-    schema_digest, nbytes, table_crc, reserved, header_crc = fields[7:]
+    schema_digest, nbytes, table_crc, base, parameter, reserved, header_crc = fields[7:]
     if magic != _MAGIC:
         _refuse("not a payload: the magic bytes differ")
     if version != 1:
@@ -134,6 +163,10 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
         _refuse("the header is damaged: its checksum disagrees", Status.CHECKSUM)
     geometry = Geometry(codec, n_vectors, n_elements, block_length)
     _check_counts(geometry, max_elements)
+    if base[0] != 1 and any(base):
+        _refuse("the base is not named by a CIDv1")
+    if parameter:
+        _refuse(f"codec {_NAMES[codec]} takes no parameter")
     if n_blocks != geometry.n_blocks or nbytes != geometry.nbytes or nbytes != u8.size:
         _refuse("n_blocks or nbytes does not follow from the counts")
     _check_table(geometry, u8, table_crc)
@@ -149,6 +182,8 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
         n_blocks=n_blocks,
         nbytes=nbytes,
         schema_digest=schema_digest,
+        parameter=parameter,
+        base=base if any(base) else b"",
         handle=_Handle(geometry, raw),
     )
 
