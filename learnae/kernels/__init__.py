@@ -11,7 +11,7 @@ ValueError, as is every other mistake of the caller. Bytes that are not a valid 
 
 from __future__ import annotations
 
-from learnae.kernels._load import backend, isa, isas, set_isa
+from learnae.kernels._load import backend, isa, isas, n_threads, set_isa, set_threads
 from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView
 from learnae.kernels.averaging import average, mix
 from learnae.kernels.payloads import (
@@ -39,6 +39,7 @@ __all__ = [
     "isa",
     "isas",
     "mix",
+    "n_threads",
     "payload_accumulate",
     "payload_average",
     "payload_bound",
@@ -50,4 +51,5 @@ __all__ = [
     "payload_verify",
     "payload_write",
     "set_isa",
+    "set_threads",
 ]

@@ -10,7 +10,7 @@ from typing import cast
 from learnae.errors import BackendError
 from learnae.kernels._seam import Backend
 
-__all__ = ["backend", "isa", "isas", "load", "set_isa"]
+__all__ = ["backend", "isa", "isas", "load", "n_threads", "set_isa", "set_threads"]
 
 _CURES = {
     "c": "the compiled core is not installed; with a C compiler and Python's headers at hand, "
@@ -18,6 +18,8 @@ _CURES = {
     "numba": "numba is not installed: pip install numba",
 }
 
+
+_N_THREADS_MAX = 256
 
 _loaded: Backend | None = None
 
@@ -67,3 +69,24 @@ def isas() -> tuple[str, ...]:
 def set_isa(name: str | None) -> None:
     """Use the named instruction set from now on; the best one where `name` is None."""
     load().set_isa(name)
+
+
+def n_threads() -> int:
+    """Return how many threads a large call uses."""
+    return load().n_threads()
+
+
+def set_threads(n: int) -> None:
+    """Let calls that move more than a megabyte use `n` threads, the calling one included.
+
+    One, until this is called. The bits of every result are the same for any number; a call
+    never waits for a thread that the system has not run yet.
+
+    Raises
+    ------
+    BackendError
+        Where the system does not give as many; one is in use then.
+    """
+    if not 1 <= n <= _N_THREADS_MAX:
+        raise ValueError(f"{n} threads asked for; 1 to {_N_THREADS_MAX} can be had")
+    load().set_threads(n)

@@ -126,3 +126,27 @@ def test_unknown_isa_names_the_known(k: ModuleType) -> None:
     with pytest.raises(ValueError, match=k.isas()[-1]):
         k.set_isa("sse9")
     assert k.isa() == before
+
+
+def test_threads_change_no_bit(k: ModuleType) -> None:
+    """Enough elements that a call is shared out."""
+    rng = np.random.default_rng(6)
+    models = [rng.normal(size=300_001).astype(np.float32) for _ in range(6)]
+    weights = rng.normal(size=6).astype(np.float32)
+    results = []
+    try:
+        for n in (1, 2, 5):
+            k.set_threads(n)
+            assert k.n_threads() == n
+            results.append(np.empty_like(models[0]))
+            k.average(results[-1], models, weights)
+    finally:
+        k.set_threads(1)
+    assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
+
+
+@pytest.mark.parametrize("n", [-1, 0, 257])
+def test_a_number_of_threads_that_cannot_be_had(k: ModuleType, n: int) -> None:
+    with pytest.raises(ValueError, match="threads asked for"):
+        k.set_threads(n)
+    assert k.n_threads() == 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from learnae._core import ffi, lib
+from learnae.errors import BackendError
 from learnae.kernels._c.call import call, floats, pointers
 from learnae.kernels._seam import Float32
 
-__all__ = ["average", "isa", "isas", "mix", "set_isa"]
+__all__ = ["average", "isa", "isas", "mix", "n_threads", "set_isa", "set_threads"]
 
 
 def isa() -> str:
@@ -22,6 +23,15 @@ def isas() -> tuple[str, ...]:
 def set_isa(name: str | None) -> None:
     if lib.learnae_set_isa(ffi.NULL if name is None else name.encode()):
         raise ValueError(f"no instruction set {name!r} here: one of {', '.join(isas())}")
+
+
+def n_threads() -> int:
+    return int(lib.learnae_n_threads())
+
+
+def set_threads(n: int) -> None:
+    if lib.learnae_set_threads(n):
+        raise BackendError(f"the system does not give {n} threads; one is in use")
 
 
 def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:

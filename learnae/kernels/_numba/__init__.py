@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from learnae.kernels._numba.averaging import average, isa, isas, mix, set_isa
+from learnae.kernels._numba.averaging import (
+    average,
+    isa,
+    isas,
+    mix,
+    n_threads,
+    set_isa,
+    set_threads,
+)
 from learnae.kernels._numba.payloads import (
     crc32c,
     payload_accumulate,
@@ -23,6 +31,7 @@ __all__ = [
     "isa",
     "isas",
     "mix",
+    "n_threads",
     "payload_accumulate",
     "payload_average",
     "payload_bound",
@@ -34,4 +43,5 @@ __all__ = [
     "payload_verify",
     "payload_write",
     "set_isa",
+    "set_threads",
 ]

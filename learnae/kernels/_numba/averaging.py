@@ -10,7 +10,7 @@ from learnae.kernels._numba import sums
 from learnae.kernels._numba.jit import read_only
 from learnae.kernels._seam import Float32, Status, check
 
-__all__ = ["average", "isa", "isas", "mix", "set_isa"]
+__all__ = ["average", "isa", "isas", "mix", "n_threads", "set_isa", "set_threads"]
 
 
 def isa() -> str:
@@ -24,6 +24,19 @@ def isas() -> tuple[str, ...]:
 def set_isa(name: str | None) -> None:
     if name not in (None, "best", "numba"):
         raise ValueError(f"no instruction set {name!r} here: one of numba")
+
+
+_n_threads = 1
+
+
+def n_threads() -> int:
+    return _n_threads
+
+
+def set_threads(n: int) -> None:
+    # Kept, and without effect: the loops of this backend run in the calling thread.
+    global _n_threads
+    _n_threads = n
 
 
 def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:
