@@ -20,10 +20,10 @@
  *   Every product is rounded, then every sum is rounded (no fused multiply-add), in the
  *   order in which the caller lists the models. So every instruction set and any number of
  *   threads give the same bits. Where a result is NaN, it is the one quiet NaN with bits
- * 0x7fc00000. Infinities and subnormal numbers follow IEEE 754; the library never changes the
- * rounding mode or flushes subnormals, and expects both at their defaults. It does not compile
- * under -ffast-math; Clang's -ffp-contract=fast and -funsafe-math-optimizations cannot be seen from
- *   inside, and would break these promises: do not build it with them.
+ *   0x7fc00000. Infinities and subnormal numbers follow IEEE 754; the library never changes the
+ *   rounding mode or flushes subnormals, and expects both at their defaults. It does not compile
+ *   under -ffast-math; Clang's -ffp-contract=fast and -funsafe-math-optimizations cannot be seen
+ *   from inside, and would break these promises: do not build it with them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -4,10 +4,11 @@
  */
 #include "threads.h"
 
-/* Elements that a thread takes at a time. */
-#ifndef GRAIN
-#define GRAIN TILE_LENGTH
-#endif
+/* Elements that a thread takes at a time, where there are many: four tiles. With one thread the
+ * longer runs are worth 5 % at 16 models, and a queue of few tiles would leave threads idle at its
+ * end. */
+#define LONG_TILE (4 * TILE_LENGTH)
+#define LONG_FROM (64 * TILE_LENGTH)
 
 /* All leaves of all models. Row k of `models` holds model k's n_leaves leaves. */
 struct average {
@@ -17,54 +18,71 @@ struct average {
     size_t n_models;
     const size_t *n_elements;
     size_t n_leaves;
+    size_t tile_length;
 };
 
-/* One tile of one leaf. All passes but the last collect in `scratch`, because dst may be a model
- * that only a later pass reads. */
-static void average_tile(const struct kernel_table *kernels, const struct average *call,
-                         size_t leaf, size_t start, size_t n, float *scratch) {
+/* How many models the next pass adds, when `left` are left: evenly many in each of as few passes
+ * as possible. */
+static size_t pass_length(size_t left) {
+    const size_t n_passes = (left + MAX_MEAN_SOURCES - 1) / MAX_MEAN_SOURCES;
+    return n_passes == 0 ? 0 : (left + n_passes - 1) / n_passes;
+}
+
+/* Whether a pass after the first reads what the first would write. */
+static bool read_late(const struct average *call, size_t leaf) {
+    bool late = false;
+    for (size_t k = 1 + pass_length(call->n_models - 1); k < call->n_models; k++) {
+        late = late || call->models[k * call->n_leaves + leaf] == call->dst[leaf];
+    }
+    return late;
+}
+
+/* One tile of one leaf. The sum collects in dst, or where that is read late, in `scratch`. */
+static void average_tile(const struct average *call, size_t leaf, size_t start, size_t n,
+                         float *scratch) {
+    const struct kernel_table *kernels = learnae_internal_kernels();
     const float *const *models = call->models + leaf;
     const float *base = models[0] + start;
     float base_weight = call->weights[0];
+    float *const dst = call->dst[leaf] + start;
     size_t next = 1;
     do {
-        struct source sources[MAX_SOURCES] = {{0}};
-        size_t n_sources = 0;
-        while (n_sources < MAX_SOURCES && next < call->n_models) {
-            sources[n_sources].data = (const uint8_t *)(models[next * call->n_leaves] + start);
-            sources[n_sources].weight = call->weights[next];
-            n_sources++;
-            next++;
+        const float *sources[MAX_MEAN_SOURCES] = {NULL};
+        const size_t n_sources = pass_length(call->n_models - next);
+        for (size_t k = 0; k < n_sources; k++) {
+            sources[k] = models[(next + k) * call->n_leaves] + start;
         }
-        float *out = next < call->n_models ? scratch : call->dst[leaf] + start;
-        kernels->add[LEARNAE_CODEC_F32](out, base, base_weight, sources, n_sources, n);
-        base = scratch;
+        const bool last = next + n_sources == call->n_models;
+        float *out = last || scratch == NULL ? dst : scratch;
+        kernels->mean(out, base, base_weight, sources, call->weights + next, n_sources, n);
+        base = out;
         base_weight = 1.0f; /* exact */
+        next += n_sources;
     } while (next < call->n_models);
 }
 
-static size_t n_grains(size_t n) {
-    return n / GRAIN + (n % GRAIN != 0);
+static size_t n_tiles_of(const struct average *call, size_t leaf) {
+    const size_t n = call->n_elements[leaf];
+    return n / call->tile_length + (n % call->tile_length != 0);
 }
 
 /* Tiles are numbered leaf after leaf, and a thread's ascend: so it finds each by going on from
  * where it was. */
 static void average_job(void *context, struct tiles *tiles) {
     const struct average *call = context;
-    const struct kernel_table *kernels = learnae_internal_kernels();
     float scratch[TILE_LENGTH];
     size_t leaf = 0, first = 0; /* the number of the leaf's first tile */
     for (size_t tile; next_tile(tiles, &tile);) {
-        while (tile - first >= n_grains(call->n_elements[leaf])) {
-            first += n_grains(call->n_elements[leaf]);
-            leaf++;
+        for (size_t n; tile - first >= (n = n_tiles_of(call, leaf)); leaf++) {
+            first += n;
         }
-        const size_t start = (tile - first) * GRAIN;
+        const bool late = read_late(call, leaf);
+        const size_t part = late ? TILE_LENGTH : call->tile_length;
+        const size_t start = (tile - first) * call->tile_length;
         const size_t left = call->n_elements[leaf] - start;
-        const size_t end = start + (left < GRAIN ? left : GRAIN);
-        for (size_t at = start; at < end; at += TILE_LENGTH) {
-            average_tile(kernels, call, leaf, at, end - at < TILE_LENGTH ? end - at : TILE_LENGTH,
-                         scratch);
+        const size_t end = start + (left < call->tile_length ? left : call->tile_length);
+        for (size_t at = start; at < end; at += part) {
+            average_tile(call, leaf, at, end - at < part ? end - at : part, late ? scratch : NULL);
         }
     }
 }
@@ -106,18 +124,21 @@ static void average(struct average *call) {
     size_t n_tiles = 0;
     uint64_t n_elements = 0;
     for (size_t leaf = 0; leaf < call->n_leaves; leaf++) {
-        n_tiles += n_grains(call->n_elements[leaf]);
         n_elements += call->n_elements[leaf];
     }
-    learnae_internal_run(average_job, call, n_tiles,
-                         (call->n_models + 1) * sizeof(float) * n_elements);
+    call->tile_length = n_elements < LONG_FROM ? TILE_LENGTH : LONG_TILE;
+    for (size_t leaf = 0; leaf < call->n_leaves; leaf++) {
+        n_tiles += n_tiles_of(call, leaf);
+    }
+    const uint64_t nbytes = (call->n_models + 1) * sizeof(float) * n_elements;
+    learnae_internal_run(average_job, call, n_tiles, nbytes);
 }
 
 learnae_status learnae_average_leaves(float *const *dst, const float *const *models,
                                       const float *weights, size_t n_models,
                                       const size_t *n_elements, size_t n_leaves,
                                       learnae_message *message) {
-    struct average call = {dst, models, weights, n_models, n_elements, n_leaves};
+    struct average call = {dst, models, weights, n_models, n_elements, n_leaves, 0};
     const learnae_status status = check_call(&call, message);
     if (status == LEARNAE_OK) {
         average(&call);

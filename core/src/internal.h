@@ -68,6 +68,10 @@
 /* The first magnitude, as bits, that is not finite. */
 #define NONFINITE_BITS 0x7f800000u
 
+/* Float32 models added in one pass, beside the base: nine streams are followed well enough where
+ * they come in long runs, and each pass saved is one fewer over the sum. */
+#define MAX_MEAN_SOURCES 8
+
 /* One model's elements, encoded, and the weight it is added with. No pointer is aligned. */
 struct source {
     const uint8_t *data;   /* the first element; i8: the codes */
@@ -81,6 +85,11 @@ struct source {
 typedef void add_kernel(float *dst, const float *base, float base_weight,
                         const struct source *sources, size_t n_sources, size_t n);
 
+/* The same with f32 sources, n_sources up to MAX_MEAN_SOURCES. */
+typedef void mean_kernel(float *dst, const float *base, float base_weight,
+                         const float *const *sources, const float *weights, size_t n_sources,
+                         size_t n);
+
 /* dst[i] = source[i], whatever the source's weight. */
 typedef void decode_kernel(float *dst, const struct source *source, size_t n);
 
@@ -89,6 +98,7 @@ typedef void encode_kernel(uint8_t *dst, const float *src, size_t n);
 struct kernel_table {
     const char *isa;
     add_kernel *add[LEARNAE_CODEC_I8 + 1]; /* indexed by codec; [0] is unused */
+    mean_kernel *mean;
     decode_kernel *decode[LEARNAE_CODEC_I8 + 1];
     encode_kernel *encode_bf16;
     encode_kernel *encode_f16;

@@ -43,6 +43,8 @@
 #include "add.inl.h"
 #include "decode.inl.h"
 
+#include "mean.inl.h"
+
 #include "encode.inl.h"
 
 #include "distance.inl.h"
@@ -55,6 +57,7 @@ static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n
 /* The row, but for its name and the checksum. */
 #define KERNELS                                                                                    \
     .add = {NULL, KERNEL(add_f32), KERNEL(add_bf16), KERNEL(add_f16), KERNEL(add_i8)},             \
+    .mean = KERNEL(mean),                                                                          \
     .decode = {NULL, KERNEL(decode_f32), KERNEL(decode_bf16), KERNEL(decode_f16),                  \
                KERNEL(decode_i8)},                                                                 \
     .encode_bf16 = KERNEL(encode_bf16), .encode_f16 = KERNEL(encode_f16),                          \
