@@ -144,18 +144,26 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
  *         rounded to f32; where m < 2^-110, scale and codes are 0. Value = scale * code, which
  *         may overflow where m is within 2^-23 of the largest float.
  *         A group with a NaN or infinity cannot be encoded.
+ *   i4    groups of LEARNAE_I4_GROUP elements: all scales, then all codes of 4 bits, two a byte,
+ *         the lower half first; half a byte left over at the end is 0. The scale, and what cannot
+ *         be encoded, is as in i8, but the codes of i8 are rounded to the nearest of 16 levels,
+ *         of two equally near to the lower:
+ *         -127 -96 -74 -56 -41 -27 -13 0 12 23 36 49 63 79 99 127.
+ *         Value = scale * level.
  * Decoding any NaN gives 0x7fc00000, except in f32, which keeps all bits.
  */
 typedef enum learnae_codec {
     LEARNAE_CODEC_F32 = 1,
     LEARNAE_CODEC_BF16 = 2,
     LEARNAE_CODEC_F16 = 3,
-    LEARNAE_CODEC_I8 = 4
+    LEARNAE_CODEC_I8 = 4,
+    LEARNAE_CODEC_I4 = 5
 } learnae_codec;
 
 #define LEARNAE_I8_GROUP 256
+#define LEARNAE_I4_GROUP 64
 
-/* The codec's short name ("f32", "bf16", "f16", "i8"), or NULL for an unknown id. */
+/* The codec's short name ("f32", "bf16", "f16", "i8", "i4"), or NULL for an unknown id. */
 const char *learnae_codec_name(uint32_t codec);
 
 /* ---- The payload, version 1 -----------------------------------------------------------
@@ -198,8 +206,9 @@ learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64
 /* Write n_vectors vectors of n_elements floats as one payload of exactly
  * learnae_payload_nbytes() bytes into dst, which has room for dst_nbytes.
  * The bytes depend on the arguments alone, on no machine and no instruction set.
- * LEARNAE_ERR_SIZE: dst is too small. LEARNAE_ERR_NONFINITE: codec i8 met a NaN or infinity;
- * the message names vector and element. After a failure the content of dst is undefined. */
+ * LEARNAE_ERR_SIZE: dst is too small. LEARNAE_ERR_NONFINITE: a codec with scales met a NaN or
+ * infinity; the message names vector and element. After a failure the content of dst is undefined.
+ */
 learnae_status learnae_payload_write(void *dst, size_t dst_nbytes, uint32_t codec,
                                      const uint8_t schema[LEARNAE_SCHEMA_NBYTES],
                                      const float *const *vectors, uint32_t n_vectors,
@@ -248,9 +257,9 @@ learnae_status learnae_payload_rebase(void *dst, size_t dst_nbytes, const learna
 learnae_status learnae_payload_open(const void *bytes, size_t nbytes, uint64_t max_elements,
                                     learnae_payload *payload, learnae_message *message);
 
-/* Check every block: its CRC-32C, that its padding is zero, and that i8 scales are finite
- * and not negative. Only after LEARNAE_OK can the calls below be sure of what they read; they
- * are memory-safe without it too. */
+/* Check every block: its CRC-32C, that its padding is zero, that scales are finite and not
+ * negative, and that no bit is set behind the last code. Only after LEARNAE_OK can the calls below
+ * be sure of what they read; they are memory-safe without it too. */
 learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message);
 
 /* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. Of a payload
@@ -260,8 +269,8 @@ learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t v
                                       learnae_message *message);
 
 /* acc[i] = acc[i] + weight*value[i], block by block, so that the peer's model never exists
- * in full. f32, bf16, f16: the product weight*value is rounded once. i8: weight*scale is
- * rounded once a group, its product with the code once an element. */
+ * in full. f32, bf16, f16: the product weight*value is rounded once. i8, i4:
+ * weight*scale is rounded once a group, its product with code or level once an element. */
 learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
                                           float weight, float *acc, learnae_message *message);
 

@@ -4,34 +4,31 @@
  */
 #include "internal.h"
 
+static const struct codec codecs[N_CODECS] = {
+    [LEARNAE_CODEC_F32] = {"f32", 32, 0},
+    [LEARNAE_CODEC_BF16] = {"bf16", 16, 0},
+    [LEARNAE_CODEC_F16] = {"f16", 16, 0},
+    [LEARNAE_CODEC_I8] = {"i8", 8, LEARNAE_I8_GROUP},
+    [LEARNAE_CODEC_I4] = {"i4", 4, LEARNAE_I4_GROUP},
+};
+
+const struct codec *learnae_internal_codec(uint32_t codec) {
+    return codec < N_CODECS && codecs[codec].name != NULL ? &codecs[codec] : NULL;
+}
+
 const char *learnae_codec_name(uint32_t codec) {
-    switch (codec) {
-    case LEARNAE_CODEC_F32:
-        return "f32";
-    case LEARNAE_CODEC_BF16:
-        return "bf16";
-    case LEARNAE_CODEC_F16:
-        return "f16";
-    case LEARNAE_CODEC_I8:
-        return "i8";
-    default:
-        return NULL;
-    }
+    const struct codec *known = learnae_internal_codec(codec);
+    return known == NULL ? NULL : known->name;
 }
 
-static uint64_t scales_nbytes(uint64_t length) {
-    return 4 * ((length + LEARNAE_I8_GROUP - 1) / LEARNAE_I8_GROUP);
+uint64_t learnae_internal_scales_nbytes(uint32_t codec, uint64_t length) {
+    const uint32_t group = codecs[codec].group;
+    return group == 0 ? 0 : 4 * ((length + group - 1) / group);
 }
 
+/* length is at most LEARNAE_BLOCK_LENGTH_MAX: no product comes near 2^64. */
 uint64_t learnae_internal_content_nbytes(uint32_t codec, uint64_t length) {
-    switch (codec) {
-    case LEARNAE_CODEC_F32:
-        return 4 * length;
-    case LEARNAE_CODEC_I8:
-        return scales_nbytes(length) + length;
-    default:
-        return 2 * length;
-    }
+    return learnae_internal_scales_nbytes(codec, length) + (length * codecs[codec].n_bits + 7) / 8;
 }
 
 struct geometry learnae_internal_geometry(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
@@ -75,14 +72,12 @@ struct source learnae_internal_source(const learnae_payload *payload, uint32_t v
         block + 1 == geometry.blocks_per_vector ? geometry.last_length : payload->block_length;
     const uint8_t *start = payload->bytes + LEARNAE_HEADER_NBYTES + geometry.table_nbytes +
                            vector * geometry.vector_nbytes + block * geometry.block_nbytes;
-    struct source source = {.data = start, .scales = NULL, .weight = 0.0f};
-    if (payload->codec == LEARNAE_CODEC_I8) {
-        source.scales = start + skipped / LEARNAE_I8_GROUP * 4;
-        source.data = start + scales_nbytes(length) + skipped;
-    } else {
-        source.data = start + learnae_internal_content_nbytes(payload->codec, skipped);
-    }
     *n_left = (size_t)(length - skipped);
+    const struct source source = {
+        .data = start + learnae_internal_scales_nbytes(payload->codec, length) +
+                skipped * codecs[payload->codec].n_bits / 8,
+        .scales = start + learnae_internal_scales_nbytes(payload->codec, skipped),
+        .weight = 0.0f};
     return source;
 }
 
@@ -101,6 +96,7 @@ bool learnae_internal_encode(uint32_t codec, uint8_t *dst, const float *src, siz
         kernels->encode_f16(dst, src, length);
         return true;
     default:
-        return kernels->encode_i8(dst, dst + scales_nbytes(length), src, length);
+        return kernels->encode_groups[codec](
+            dst, dst + learnae_internal_scales_nbytes(codec, length), src, length);
     }
 }

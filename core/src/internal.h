@@ -72,16 +72,29 @@
  * they come in long runs, and each pass saved is one fewer over the sum. */
 #define MAX_MEAN_SOURCES 8
 
+/* Every codec's groups end at multiples of this, but for the last of a block: so blocks are cut at
+ * them, and a pass over payloads may start at any of them. */
+#define BLOCK_STEP 256
+
+#define N_CODECS (LEARNAE_CODEC_I4 + 1) /* with the unused 0 */
+
+/* What sets one codec apart for everything but the kernels. */
+struct codec {
+    const char *name;
+    uint32_t n_bits; /* of an element's code */
+    uint32_t group;  /* elements that share a scale; 0: there are no scales */
+};
+
 /* One model's elements, encoded, and the weight it is added with. No pointer is aligned. */
 struct source {
-    const uint8_t *data;   /* the first element; i8: the codes */
-    const uint8_t *scales; /* i8 only: the scale of the first group */
+    const uint8_t *data;   /* the code of the first element */
+    const uint8_t *scales; /* the scale of the first group, where the codec has groups */
     float weight;
 };
 
 /* dst[i] = base_weight*base[i] + weight 0*source 0[i] + ..., each product and each sum rounded,
  * NaN made canonical. n_sources is 0 to MAX_SOURCES. dst may be base or an f32 source, at the
- * same address. With i8, element 0 starts a group. */
+ * same address. Element 0 starts a group; where codes are smaller than a byte, also a byte. */
 typedef void add_kernel(float *dst, const float *base, float base_weight,
                         const struct source *sources, size_t n_sources, size_t n);
 
@@ -95,15 +108,17 @@ typedef void decode_kernel(float *dst, const struct source *source, size_t n);
 
 typedef void encode_kernel(uint8_t *dst, const float *src, size_t n);
 
+/* False, with scales and codes in any state, where src has a NaN or infinity. */
+typedef bool encode_groups_kernel(uint8_t *scales, uint8_t *codes, const float *src, size_t n);
+
 struct kernel_table {
     const char *isa;
-    add_kernel *add[LEARNAE_CODEC_I8 + 1]; /* indexed by codec; [0] is unused */
+    add_kernel *add[N_CODECS]; /* indexed by codec; [0] is unused */
     mean_kernel *mean;
-    decode_kernel *decode[LEARNAE_CODEC_I8 + 1];
+    decode_kernel *decode[N_CODECS];
     encode_kernel *encode_bf16;
     encode_kernel *encode_f16;
-    /* False, with dst in any state, where src has a NaN or infinity. */
-    bool (*encode_i8)(uint8_t *scales, uint8_t *codes, const float *src, size_t n);
+    encode_groups_kernel *encode_groups[N_CODECS]; /* NULL where the codec has no groups */
     /* Adds to the eight lanes of each sum; reference may be NULL. Returns the largest magnitude
      * of value, as bits: NONFINITE_BITS or more where one is NaN or infinite. */
     uint32_t (*distance)(double distance2[8], double norm2[8], const float *value,
@@ -148,7 +163,13 @@ struct extent {
     size_t nbytes;
 };
 
-/* codec.c. A block's size before its padding. */
+/* codec.c. NULL for an unknown codec. */
+LEARNAE_HIDDEN const struct codec *learnae_internal_codec(uint32_t codec);
+
+/* The scales of a block. */
+LEARNAE_HIDDEN uint64_t learnae_internal_scales_nbytes(uint32_t codec, uint64_t length);
+
+/* A block's size before its padding. */
 LEARNAE_HIDDEN uint64_t learnae_internal_content_nbytes(uint32_t codec, uint64_t length);
 
 /* The codec must exist, n_elements be at least 1 and block_length be in range. Then n_blocks is
@@ -162,13 +183,13 @@ LEARNAE_HIDDEN struct extent learnae_internal_extent(uint32_t codec,
                                                      const struct geometry *geometry,
                                                      uint32_t block_length, uint64_t block);
 
-/* The encoded elements of a vector from `element` (a multiple of 256) to the end of its block.
- * *n_left is their count. */
+/* The encoded elements of a vector from `element` (a multiple of BLOCK_STEP) to the end of its
+ * block. *n_left is their count. */
 LEARNAE_HIDDEN struct source learnae_internal_source(const learnae_payload *payload,
                                                      uint32_t vector, uint64_t element,
                                                      size_t *n_left);
 
-/* Encode one block with its padding. False where codec i8 met a NaN or infinity. */
+/* Encode one block with its padding. False where a codec with groups met a NaN or infinity. */
 LEARNAE_HIDDEN bool learnae_internal_encode(uint32_t codec, uint8_t *dst, const float *src,
                                             size_t length);
 

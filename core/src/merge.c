@@ -53,7 +53,7 @@ static size_t run_length(const learnae_payload *const *payloads, size_t n_payloa
 }
 
 /* Add one run of payloads to dst[start .. start + n). Their blocks may end at different
- * elements, so each step goes to the nearest end; all ends are multiples of 256. */
+ * elements, so each step goes to the nearest end; all ends are multiples of BLOCK_STEP. */
 static void add_run(const struct kernel_table *kernels, float *dst, float own_weight,
                     const learnae_payload *const *payloads, const float *weights, size_t n_run,
                     uint32_t vector, size_t start, size_t n) {

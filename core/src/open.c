@@ -41,10 +41,10 @@ static learnae_status check_counts(const learnae_payload *payload, uint64_t max_
                                      (unsigned)payload->n_vectors, LEARNAE_N_VECTORS_MAX);
     }
     const uint32_t length = payload->block_length;
-    if (length == 0 || length % LEARNAE_I8_GROUP != 0 || length > LEARNAE_BLOCK_LENGTH_MAX) {
+    if (length == 0 || length % BLOCK_STEP != 0 || length > LEARNAE_BLOCK_LENGTH_MAX) {
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
                                      "payload block length %u is not a multiple of %d up to %d",
-                                     (unsigned)length, LEARNAE_I8_GROUP, LEARNAE_BLOCK_LENGTH_MAX);
+                                     (unsigned)length, BLOCK_STEP, LEARNAE_BLOCK_LENGTH_MAX);
     }
     if (payload->n_elements == 0) {
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message, "payload without elements");

@@ -62,7 +62,7 @@ learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64
 
 /* ---- Blocks -------------------------------------------------------------------------- */
 
-/* dst[0..length) = a vector's values from element `start` on, a multiple of 256. */
+/* dst[0..length) = a vector's values from element `start` on, a multiple of BLOCK_STEP. */
 static void decode_range(float *dst, const learnae_payload *payload, uint32_t vector, size_t start,
                          size_t length) {
     const struct kernel_table *kernels = learnae_internal_kernels();

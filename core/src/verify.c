@@ -4,15 +4,41 @@
  */
 #include "internal.h"
 
-/* The scales of an i8 block: finite and not negative. -0 is not negative. */
-static bool scales_valid(const uint8_t *scales, size_t length) {
-    for (size_t i = 0; i < length; i += LEARNAE_I8_GROUP, scales += 4) {
-        const uint32_t bits = read_u32(scales);
+/* Finite and not negative. -0 is not negative. */
+static bool scales_valid(const uint8_t *scales, size_t nbytes) {
+    for (size_t i = 0; i < nbytes; i += 4) {
+        const uint32_t bits = read_u32(scales + i);
         if (bits >= NONFINITE_BITS && bits != 0x80000000u) {
             return false;
         }
     }
     return true;
+}
+
+/* The bits behind the last code, up to the next byte, are 0. */
+static bool spare_bits_zero(uint32_t codec, const uint8_t *at, const struct extent *extent) {
+    const uint32_t used = extent->length * learnae_internal_codec(codec)->n_bits % 8;
+    return used == 0 || at[extent->content_nbytes - 1] >> used == 0;
+}
+
+/* What a codec's definition asks of a block. */
+static learnae_status check_content(const learnae_payload *payload, uint32_t block,
+                                    const uint8_t *at, const struct extent *extent,
+                                    learnae_message *message) {
+    const uint64_t scales_nbytes = learnae_internal_scales_nbytes(payload->codec, extent->length);
+    if (!scales_valid(at, (size_t)scales_nbytes)) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                     "payload block %u of %u has a scale that is negative, "
+                                     "infinite or NaN",
+                                     (unsigned)block, (unsigned)payload->n_blocks);
+    }
+    if (!spare_bits_zero(payload->codec, at, extent)) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                     "payload block %u of %u has bits behind its last code that "
+                                     "are not 0",
+                                     (unsigned)block, (unsigned)payload->n_blocks);
+    }
+    return LEARNAE_OK;
 }
 
 static learnae_status check_block(const learnae_payload *payload, uint32_t block, const uint8_t *at,
@@ -30,13 +56,7 @@ static learnae_status check_block(const learnae_payload *payload, uint32_t block
                                      "payload block %u of %u has padding that is not 0",
                                      (unsigned)block, (unsigned)payload->n_blocks);
     }
-    if (payload->codec == LEARNAE_CODEC_I8 && !scales_valid(at, extent->length)) {
-        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
-                                     "payload block %u of %u has a scale that is negative, "
-                                     "infinite or NaN",
-                                     (unsigned)block, (unsigned)payload->n_blocks);
-    }
-    return LEARNAE_OK;
+    return check_content(payload, block, at, extent, message);
 }
 
 learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message) {

@@ -81,7 +81,10 @@ Examples:
 )
 @click.option("--no-drift-correction", is_flag=True, help="Share params only, no mean gradients.")
 @click.option(
-    "--codec", type=click.Choice(["f32", "bf16", "f16", "i8"]), default="i8", show_default=True
+    "--codec",
+    type=click.Choice(["f32", "bf16", "f16", "i8", "i4"]),
+    default="i8",
+    show_default=True,
 )
 @click.option("--fan-in", type=int, default=2, show_default=True, help="Models fetched a round.")
 @click.option("--member", multiple=True, metavar="PEER_ID", help="Who may join.  [default: all]")

@@ -87,7 +87,8 @@ def payload_write(
     Raises
     ------
     ValueError
-        Also where codec ``i8`` meets a NaN or infinity; the message names the element.
+        Also where a codec with scales (``i8``, ``i4``) meets a NaN or infinity; the message
+        names the element.
     """
     if len(schema_digest) != _SCHEMA_NBYTES:
         raise ValueError(f"a schema digest has 32 bytes, not {len(schema_digest)}")
@@ -149,7 +150,7 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
 
 
 def payload_verify(view: PayloadView) -> None:
-    """Check every block: checksum, padding, scales. Raises `PayloadError`."""
+    """Check every block: checksum, padding, scales, spare bits. Raises `PayloadError`."""
     load().payload_verify(view)
 
 

@@ -29,7 +29,7 @@ __all__ = [
     "rule_of",
 ]
 
-CODECS = ("f32", "bf16", "f16", "i8")
+CODECS = ("f32", "bf16", "f16", "i8", "i4")
 _MAX_COLUMNS = 4096
 _MAX_MEMBERS = 1024
 
@@ -171,7 +171,7 @@ class TrainingSection:
 class GossipSection:
     """What a peer sends, fetches, remembers and refuses."""
 
-    codec: str = _key("i8", rules.one_of(*CODECS), "how params travel: f32, bf16, f16 or i8")
+    codec: str = _key("i8", rules.one_of(*CODECS), "how params travel: f32, bf16, f16, i8 or i4")
     fan_in: int = _key(2, rules.integer(1, 64), "models fetched a round")
     max_staleness: int = _key(
         0, rules.integer(0, 10**9), "rounds a model may be behind to be fetched; 0: any"

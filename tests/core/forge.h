@@ -47,14 +47,38 @@ static FORGE_UNUSED uint64_t forge_up(uint64_t n) {
     return (n + 63) / 64 * 64;
 }
 
+/* Codecs 1 to this. */
+#define FORGE_LAST_CODEC LEARNAE_CODEC_I4
+
+static FORGE_UNUSED uint64_t forge_bits(uint64_t codec) {
+    static const uint8_t bits[FORGE_LAST_CODEC + 1] = {0, 32, 16, 16, 8, 4};
+    return bits[codec];
+}
+
+/* Elements that share a scale, or 0. */
+static FORGE_UNUSED uint64_t forge_group(uint64_t codec) {
+    static const uint16_t groups[FORGE_LAST_CODEC + 1] = {0, 0, 0, 0, 256, 64};
+    return groups[codec];
+}
+
+static FORGE_UNUSED uint64_t forge_scales(uint64_t codec, uint64_t length) {
+    const uint64_t group = forge_group(codec);
+    return group == 0 ? 0 : 4 * ((length + group - 1) / group);
+}
+
 static FORGE_UNUSED uint64_t forge_content(uint64_t codec, uint64_t length) {
+    return forge_scales(codec, length) + (length * forge_bits(codec) + 7) / 8;
+}
+
+/* What the i-th code of a codec with scales stands for. */
+static FORGE_UNUSED int forge_code(uint64_t codec, const uint8_t *codes, size_t i) {
+    static const int8_t levels[16] = {-127, -96, -74, -56, -41, -27, -13, 0,
+                                      12,   23,  36,  49,  63,  79,  99,  127};
     switch (codec) {
-    case LEARNAE_CODEC_F32:
-        return 4 * length;
-    case LEARNAE_CODEC_I8:
-        return 4 * ((length + 255) / 256) + length;
+    case LEARNAE_CODEC_I4:
+        return levels[i % 2 ? codes[i / 2] / 16 : codes[i / 2] % 16];
     default:
-        return 2 * length;
+        return (int8_t)codes[i];
     }
 }
 

@@ -115,23 +115,46 @@ static void test_encoding_to_16_bits(void) {
     free(bytes);
 }
 
-static void check_i8_group(const uint8_t *block, size_t scale_at, size_t code_at,
-                           const float *values, size_t n) {
-    float largest = 0, scale;
+/* The level of i4 nearest to a code of i8, the lower of two. */
+static int nearest_level(int code) {
+    uint8_t packed;
+    int best = -1000;
+    for (packed = 0; packed < 16; packed++) {
+        const int level = forge_code(LEARNAE_CODEC_I4, &packed, 0);
+        best = abs(level - code) < abs(best - code) ? level : best;
+    }
+    return best;
+}
+
+/* One group of i8, or of i4, which are that rounded again. */
+static void check_group(uint32_t codec, const uint8_t *scale_at, const uint8_t *codes, size_t first,
+                        const float *values, size_t n) {
+    float scale, largest = 0;
+    memcpy(&scale, scale_at, 4);
     for (size_t i = 0; i < n; i++) {
         largest = fmaxf(largest, fabsf(values[i]));
     }
-    memcpy(&scale, block + scale_at, sizeof scale);
     const bool zero = largest < ldexpf(1, -110);
     const volatile float factor = zero ? 0 : 127 / largest;
     CHECK(scale == (zero ? 0 : largest / 127) && signbit(scale) == 0);
     for (size_t i = 0; i < n; i++) {
         const volatile float scaled = zero ? 0 : values[i] * factor;
-        CHECK((int8_t)block[code_at + i] == (int)rintf(scaled));
+        const int code = (int)rintf(scaled);
+        CHECK(forge_code(codec, codes, first + i) ==
+              (codec == LEARNAE_CODEC_I8 ? code : nearest_level(code)));
     }
 }
 
-static void test_encoding_to_i8(void) {
+static void check_groups(uint32_t codec, const uint8_t *block, const float *values, size_t n) {
+    const size_t group = (size_t)forge_group(codec);
+    for (size_t first = 0; first < n; first += group) {
+        check_group(codec, block + first / group * 4, block + forge_scales(codec, n), first,
+                    values + first, n - first < group ? n - first : group);
+    }
+}
+
+/* Groups of any magnitude, each with its largest element near the start or at the end. */
+static void test_encoding_to_groups(void) {
     enum { N = 3000 };
     static const float sizes[] = {1,         0x1p-109f, 0x1p-110f, 0x1.fffffep-111f,
                                   0x1p-140f, 0x1p120f,  0};
@@ -142,15 +165,28 @@ static void test_encoding_to_i8(void) {
             fill_floats(values, n, FILL_PLAIN);
             for (size_t i = 0; i < n; i++) {
                 values[i] *= sizes[s];
-                values[i] = i % 256 == 7 ? sizes[s] : values[i];
+                values[i] = i % 64 == 7 ? sizes[s] : values[i];
             }
-            encode(LEARNAE_CODEC_I8, bytes, sizeof bytes, values, n);
-            const size_t codes = 4 * ((n + 255) / 256);
-            for (size_t start = 0; start < n; start += 256) {
-                check_i8_group(bytes + BLOCK_AT, start / 64, codes + start, values + start,
-                               n - start < 256 ? n - start : 256);
+            for (uint32_t codec = LEARNAE_CODEC_I8; codec <= LEARNAE_CODEC_I4; codec++) {
+                encode(codec, bytes, sizeof bytes, values, n);
+                check_groups(codec, bytes + BLOCK_AT, values, n);
             }
         }
+    }
+}
+
+/* Every code of i8, those halfway between two levels too. */
+static void test_every_level(void) {
+    enum { N = 256 };
+    float values[N];
+    uint8_t bytes[1024];
+    for (int offset = 0; offset < 5; offset++) {
+        for (int i = 0; i < N; i++) {
+            const int code = (i + 51 * offset) % 255 - 127;
+            values[i] = i % 64 == 63 ? -127 : (float)code;
+        }
+        encode(LEARNAE_CODEC_I4, bytes, sizeof bytes, values, N);
+        check_groups(LEARNAE_CODEC_I4, bytes + BLOCK_AT, values, N);
     }
 }
 
@@ -162,12 +198,11 @@ static void test_same_bytes_everywhere(void) {
     float *values = checked_alloc(N * sizeof *values);
     uint8_t *bytes = checked_alloc(8 * N), *expected = checked_alloc(8 * N);
     for (uint32_t part = 0; part < UINT32_MAX / STEP / N + 1; part++) {
-        for (uint32_t codec = LEARNAE_CODEC_BF16; codec <= LEARNAE_CODEC_I8; codec++) {
+        for (uint32_t codec = LEARNAE_CODEC_BF16; codec <= FORGE_LAST_CODEC; codec++) {
             const size_t n = N - random_below(300);
             for (uint32_t i = 0; i < n; i++) {
                 uint32_t bits = (part * N + i) * STEP;
-                bits ^=
-                    codec == LEARNAE_CODEC_I8 && bits % 0x80000000u >= 0x7f800000u ? 1u << 30 : 0;
+                bits ^= forge_group(codec) > 0 && bits % 0x80000000u >= 0x7f800000u ? 1u << 30 : 0;
                 values[i] = float_from_bits(bits);
             }
             const size_t nbytes = encode(codec, bytes, 8 * N, values, n);
@@ -185,7 +220,8 @@ static void test_same_bytes_everywhere(void) {
 int main(void) {
     check_every_isa(test_all_16_bit_values);
     check_every_isa(test_encoding_to_16_bits);
-    check_every_isa(test_encoding_to_i8);
+    check_every_isa(test_encoding_to_groups);
+    check_every_isa(test_every_level);
     check_every_isa(test_same_bytes_everywhere);
     return 0;
 }

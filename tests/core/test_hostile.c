@@ -15,17 +15,21 @@ struct bytes {
 };
 
 /* A good payload with several blocks and a shorter last one. */
-static void good(struct bytes *bytes, uint32_t codec) {
-    const struct forge forge = {codec, 2, N_ELEMENTS, 256};
-    bytes->nbytes = (size_t)forge_nbytes(&forge);
+static void good_of(struct bytes *bytes, const struct forge *forge) {
+    bytes->nbytes = (size_t)forge_nbytes(forge);
     CHECK(bytes->nbytes <= MAX_NBYTES);
     memset(bytes->at, 0, bytes->nbytes);
-    for (size_t i = 0; i < N_ELEMENTS;
-         i++) { /* inside the first vector's first blocks: no padding */
-        bytes->at[LEARNAE_HEADER_NBYTES + 64 + 4 + i % 250] = (uint8_t)(random_bits() & 0x3f);
+    const size_t codes = (size_t)forge_scales(forge->codec, 256);
+    for (size_t i = codes; i < forge_content(forge->codec, 256); i++) { /* the first block's */
+        bytes->at[LEARNAE_HEADER_NBYTES + 64 + i] = (uint8_t)(random_bits() & 0x3f);
     }
-    forge_frame(&forge, bytes->at);
+    forge_frame(forge, bytes->at);
     forge_seal(bytes->at, bytes->nbytes);
+}
+
+static void good(struct bytes *bytes, uint32_t codec) {
+    const struct forge forge = {codec, 2, N_ELEMENTS, 256};
+    good_of(bytes, &forge);
 }
 
 /* As a difference to itself made to stand alone: it can be put together if it names a base. */
@@ -91,7 +95,7 @@ static void test_truncated(void) {
 /* Every bit is under a checksum or a check: no flip goes unnoticed. */
 static void test_flipped(void) {
     struct bytes bytes;
-    for (uint32_t codec = LEARNAE_CODEC_F32; codec <= LEARNAE_CODEC_I8; codec++) {
+    for (uint32_t codec = LEARNAE_CODEC_F32; codec <= FORGE_LAST_CODEC; codec++) {
         good(&bytes, codec);
         for (size_t i = 0; i < bytes.nbytes; i++) {
             const uint8_t bit = (uint8_t)(1u << random_below(8));
@@ -117,7 +121,7 @@ static const struct {
     {FORGE_VERSION, 2, 0x100, LEARNAE_ERR_FORMAT},
     {FORGE_CODEC, 2, 0, LEARNAE_ERR_FORMAT},
     {FORGE_CODEC, 2, 2, LEARNAE_ERR_FORMAT}, /* exists, but then the sizes are wrong */
-    {FORGE_CODEC, 2, 5, LEARNAE_ERR_FORMAT},
+    {FORGE_CODEC, 2, 1000, LEARNAE_ERR_FORMAT},
     {FORGE_CODEC, 2, 0xffff, LEARNAE_ERR_FORMAT},
     {FORGE_N_VECTORS, 4, 0, LEARNAE_ERR_FORMAT},
     {FORGE_N_VECTORS, 4, 1, LEARNAE_ERR_FORMAT},
@@ -176,24 +180,44 @@ static void test_mutated(void) {
     }
 }
 
-/* What only learnae_payload_verify() sees. The first i8 block: a scale of 4 bytes, 256 codes,
- * 60 bytes of padding. */
+/* What only learnae_payload_verify() sees, in a vector's first block and in its last of 188 (or
+ * 187) elements. i8: a scale of 4 bytes, 256 codes, 60 bytes of padding. i4: four scales, 128 bytes
+ * of codes; in the last block three scales and 94 bytes. */
 static void test_blocks(void) {
     static const struct {
-        size_t at;
+        uint32_t codec, n_elements;
+        size_t block, at;
         uint32_t value;
         learnae_status status;
     } changes[] = {
-        {0, 0x7f7fffff, LEARNAE_OK},         {0, 0x7f800000, LEARNAE_ERR_FORMAT},
-        {0, 0x7fc00000, LEARNAE_ERR_FORMAT}, {0, 0xff800000, LEARNAE_ERR_FORMAT},
-        {0, 0x80000001, LEARNAE_ERR_FORMAT}, {0, 0xbf800000, LEARNAE_ERR_FORMAT},
-        {0, 0x80000000, LEARNAE_OK},         {4, 0x80808080, LEARNAE_OK}, /* codes of -128 */
-        {260, 1, LEARNAE_ERR_FORMAT},        {316, 0x80000000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I8, 700, 0, 0, 0x7f7fffff, LEARNAE_OK},
+        {LEARNAE_CODEC_I8, 700, 0, 0, 0x7f800000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I8, 700, 0, 0, 0x7fc00000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I8, 700, 0, 0, 0xff800000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I8, 700, 0, 0, 0x80000001, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I8, 700, 0, 0, 0xbf800000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I8, 700, 0, 0, 0x80000000, LEARNAE_OK},
+        {LEARNAE_CODEC_I8, 700, 0, 4, 0x80808080, LEARNAE_OK}, /* codes of -128 */
+        {LEARNAE_CODEC_I8, 700, 0, 260, 1, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I8, 700, 0, 316, 0x80000000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I4, 700, 0, 12, 0x7f7fffff, LEARNAE_OK},
+        {LEARNAE_CODEC_I4, 700, 0, 12, 0x7f800000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I4, 700, 0, 16, 0xffffffff, LEARNAE_OK},
+        {LEARNAE_CODEC_I4, 700, 0, 140, 0xff800000, LEARNAE_OK},
+        {LEARNAE_CODEC_I4, 700, 0, 144, 1, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I4, 700, 2, 8, 0xffc00000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I4, 700, 2, 102, 0xffffffff, LEARNAE_OK},
+        {LEARNAE_CODEC_I4, 700, 2, 103, 0xff000000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_I4, 699, 2, 104, 0x0f00, LEARNAE_OK}, /* half of the last byte */
+        {LEARNAE_CODEC_I4, 699, 2, 104, 0x1f00, LEARNAE_ERR_FORMAT},
     };
     struct bytes bytes;
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
-        good(&bytes, LEARNAE_CODEC_I8);
-        forge_put(bytes.at + LEARNAE_HEADER_NBYTES + 64 + changes[i].at, changes[i].value, 4);
+        const struct forge forge = {changes[i].codec, 2, changes[i].n_elements, 256};
+        const size_t full = (size_t)forge_up(forge_content(forge.codec, 256));
+        good_of(&bytes, &forge);
+        forge_put(bytes.at + LEARNAE_HEADER_NBYTES + 64 + changes[i].block * full + changes[i].at,
+                  changes[i].value, 4);
         forge_seal(bytes.at, bytes.nbytes);
         CHECK(try(bytes.at, bytes.nbytes) == changes[i].status);
     }
@@ -203,7 +227,7 @@ static void test_blocks(void) {
 static void test_random(void) {
     struct bytes bytes;
     for (int repeat = 0; repeat < 4000; repeat++) {
-        good(&bytes, 1 + (uint32_t)random_below(4));
+        good(&bytes, 1 + (uint32_t)random_below(FORGE_LAST_CODEC));
         for (size_t change = random_below(4); change-- > 0;) {
             const size_t range = random_below(2) ? 192 : bytes.nbytes;
             bytes.at[random_below(range)] = (uint8_t)random_bits();

@@ -10,14 +10,14 @@ enum { MAX_PAYLOADS = 9 };
 
 static const uint8_t schema[LEARNAE_SCHEMA_NBYTES] = {9, 8, 7, 6, 5};
 
-/* A payload, and what it decodes to by definition: scale and code are kept for i8. */
+/* A payload, and what it decodes to by definition: codecs with scales keep scale and code. */
 struct sample {
     struct guarded bytes;
     learnae_payload payload;
     struct forge forge;
     float *values; /* n_vectors * n_elements, decoded */
-    float *scales; /* i8: of each element; otherwise 1 */
-    float *codes;  /* i8: codes; otherwise the values */
+    float *scales; /* of each element, or 1 */
+    float *codes;  /* or the values */
 };
 
 /* One block, encoded with the library a group of blocks at a time: test_codec checks that. */
@@ -25,7 +25,8 @@ static void forge_block(struct sample *sample, uint8_t *at, const float *src, si
                         size_t index) {
     static uint8_t scratch[1 << 17];
     const uint32_t codec = sample->forge.codec;
-    const size_t codes_at = (size_t)forge_content(codec, length) - length;
+    const size_t group = (size_t)forge_group(codec);
+    uint8_t *const codes = at + forge_scales(codec, length);
     for (size_t start = 0; start < length; start += LEARNAE_BLOCK_LENGTH) {
         const size_t left = length - start;
         const size_t n = left < LEARNAE_BLOCK_LENGTH ? left : LEARNAE_BLOCK_LENGTH;
@@ -38,20 +39,18 @@ static void forge_block(struct sample *sample, uint8_t *at, const float *src, si
         CHECK(learnae_payload_open(scratch, LEARNAE_HEADER_NBYTES + 64 + (size_t)forge_up(nbytes),
                                    n, &one, NULL) == LEARNAE_OK);
         CHECK(learnae_payload_decode(&one, 0, sample->values + index + start, NULL) == LEARNAE_OK);
-        if (codec == LEARNAE_CODEC_I8) {
-            memcpy(at + start / 64, block, nbytes - n);
-            memcpy(at + codes_at + start, block + nbytes - n, n);
-        } else {
-            memcpy(at + forge_content(codec, start), block, nbytes);
-        }
+        const size_t scales_nbytes = (size_t)forge_scales(codec, n);
+        memcpy(at + forge_scales(codec, start), block, scales_nbytes);
+        memcpy(codes + start * forge_bits(codec) / 8, block + scales_nbytes,
+               nbytes - scales_nbytes);
     }
     for (size_t i = 0; i < length; i++) {
-        const bool i8 = codec == LEARNAE_CODEC_I8;
         sample->scales[index + i] = 1;
-        if (i8) {
-            memcpy(&sample->scales[index + i], at + i / 256 * 4, 4);
+        sample->codes[index + i] = sample->values[index + i];
+        if (group > 0) {
+            memcpy(&sample->scales[index + i], at + i / group * 4, 4);
+            sample->codes[index + i] = (float)forge_code(codec, codes, i);
         }
-        sample->codes[index + i] = i8 ? (float)(int8_t)at[codes_at + i] : sample->values[index + i];
     }
 }
 
@@ -60,8 +59,7 @@ static void sample_new(struct sample *sample, const struct forge *forge, enum fi
     const size_t n = (size_t)forge->n_elements, total = n * forge->n_vectors;
     const size_t nbytes = (size_t)forge_nbytes(forge);
     float *src = checked_alloc(total * sizeof *src);
-    fill_floats(src, total,
-                forge->codec == LEARNAE_CODEC_I8 && fill == FILL_ANY ? FILL_FINITE : fill);
+    fill_floats(src, total, forge_group(forge->codec) > 0 && fill == FILL_ANY ? FILL_FINITE : fill);
     sample->forge = *forge;
     sample->values = checked_alloc(total * sizeof(float));
     sample->scales = checked_alloc(total * sizeof(float));
@@ -97,7 +95,7 @@ static void sample_free(struct sample *sample) {
 
 static struct forge random_forge(uint64_t n_elements, uint32_t n_vectors) {
     static const uint32_t lengths[] = {256, 512, 768, 16384, 32768, 1048576};
-    const struct forge forge = {1 + (uint32_t)random_below(4), n_vectors, n_elements,
+    const struct forge forge = {1 + (uint32_t)random_below(FORGE_LAST_CODEC), n_vectors, n_elements,
                                 lengths[random_below(6)]};
     return forge;
 }
@@ -135,7 +133,7 @@ static void check_write(uint32_t codec, uint32_t n_vectors, size_t n) {
 static void test_write(void) {
     static const size_t lengths[] = {1,   2,    15,    16,    17,    255,  256,
                                      257, 1000, 16383, 16384, 16385, 40000};
-    for (uint32_t codec = LEARNAE_CODEC_F32; codec <= LEARNAE_CODEC_I8; codec++) {
+    for (uint32_t codec = LEARNAE_CODEC_F32; codec <= FORGE_LAST_CODEC; codec++) {
         for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
             check_write(codec, 1 + (uint32_t)i % 4, lengths[i]);
         }

@@ -106,7 +106,7 @@ compare(const struct results *a, const struct results *b, size_t n) {
 /* A payload of the library's own, in another codec, to average with and to be the base. */
 static uint8_t *own_payload(const learnae_payload *payload, learnae_payload *own) {
     const size_t n = (size_t)payload->n_elements;
-    const uint32_t codec = payload->codec % 4 + 1;
+    const uint32_t codec = payload->codec % FORGE_LAST_CODEC + 1;
     size_t nbytes;
     float *values = floats(n);
     const float *const vectors[LEARNAE_N_VECTORS_MAX] = {values, values, values, values};
@@ -173,7 +173,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 /* Frame the bytes as a payload of the counts their header names, brought into range. */
 static size_t frame(uint8_t *data, size_t size, size_t max_size) {
     const uint64_t range = data[FORGE_SCHEMA + 2] % 16 == 0 ? 1200 : 300; /* small ones are fast */
-    struct forge forge = {1 + data[FORGE_CODEC] % 4u, 1 + data[FORGE_N_VECTORS] % 4u,
+    struct forge forge = {1 + data[FORGE_CODEC] % (uint32_t)FORGE_LAST_CODEC,
+                          1 + data[FORGE_N_VECTORS] % 4u,
                           1 + forge_get(data + FORGE_N_ELEMENTS, 2) % range,
                           256 * (1 + data[FORGE_BLOCK_LENGTH + 1] % 4u)};
     while (forge_nbytes(&forge) > max_size && forge.n_elements > 1) {

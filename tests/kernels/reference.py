@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
+from kernels import groups
 from numpy.typing import NDArray
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "decode_block",
     "encode_block",
     "floats",
-    "groups_of",
     "mix",
     "padded",
     "payload",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 Float32 = NDArray[np.float32]
-CODECS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4}
+CODECS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5}
 HEADER_NBYTES = 128
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, -1.0, 65504.0, 65520.0, 3.4028235e38]
 
@@ -89,12 +89,6 @@ def _crc_of_byte(byte: int) -> int:
 _CRC_OF_BYTE = [_crc_of_byte(byte) for byte in range(256)]
 
 
-def groups_of(x: Float32) -> Float32:
-    """Cut into rows of 256, the last filled up with zeros."""
-    rows = -(-x.size // 256)
-    return np.concatenate([x, np.zeros(rows * 256 - x.size, np.float32)]).reshape(rows, 256)
-
-
 def padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 64)
 
@@ -111,13 +105,7 @@ def encode_block(codec: str, x: Float32) -> bytes:
         if codec == "f16":
             half = x.astype(np.float16).view(np.uint16)
             return np.where(np.isnan(x), np.uint16(0x7E00), half).tobytes()
-        rows = groups_of(x)
-        largest = np.abs(rows).max(axis=1)
-        zero = largest < np.float32(2.0**-110)
-        scales = np.where(zero, np.float32(0), largest / np.float32(127))
-        codes = np.rint(rows * (np.float32(127) / largest)[:, None])
-        codes = np.where(zero[:, None], 0, codes).astype(np.int8)
-        return scales.astype(np.float32).tobytes() + codes.ravel()[: x.size].tobytes()
+        return groups.encode(codec, x)
 
 
 def decode_block(codec: str, data: bytes, m: int) -> Float32:
@@ -129,9 +117,8 @@ def decode_block(codec: str, data: bytes, m: int) -> Float32:
             return canonical(wide.view(np.float32))
         if codec == "f16":
             return canonical(np.frombuffer(data, np.float16, m).astype(np.float32))
-        scales = np.frombuffer(data, np.float32, -(-m // 256))
-        codes = np.frombuffer(data, np.int8, m, 4 * scales.size).astype(np.float32)
-        return canonical(np.repeat(scales, 256)[:m] * codes)
+        scales, numbers = groups.unpack(codec, data, m)
+        return canonical(scales * numbers)
 
 
 def seal(payload: bytearray) -> bytearray:

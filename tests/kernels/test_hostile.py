@@ -188,10 +188,11 @@ def test_verify_finds_every_damaged_byte_of_the_blocks(k: ModuleType, codec: str
     k.payload_verify(k.payload_open(bytes(data), CAP))
 
 
+@pytest.mark.parametrize(("codec", "group"), [("i8", 0), ("i4", 0), ("i4", 3)])
 @pytest.mark.parametrize("scale", [-1.0, -1e-45, np.nan, np.inf, -np.inf])
-def test_verify_refuses_bad_scales(k: ModuleType, scale: float) -> None:
-    data = bytearray(reference.payload("i8", DIGEST, [np.ones(300, np.float32)], 256))
-    struct.pack_into("<f", data, HEADER_NBYTES + 64, scale)
+def test_verify_refuses_bad_scales(k: ModuleType, codec: str, group: int, scale: float) -> None:
+    data = bytearray(reference.payload(codec, DIGEST, [np.ones(300, np.float32)], 256))
+    struct.pack_into("<f", data, HEADER_NBYTES + 64 + 4 * group, scale)
     view = k.payload_open(bytes(with_table(data, 2)), CAP)
     with pytest.raises(PayloadError, match="scale"):
         k.payload_verify(view)
@@ -203,6 +204,17 @@ def test_verify_takes_a_scale_of_minus_zero(k: ModuleType) -> None:
     view = k.payload_open(bytes(with_table(data, 1)), CAP)
     k.payload_verify(view)
     assert k.payload_decode(view, 0).tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize(("codec", "n", "last"), [("i4", 301, 4 * 5 + 150)])
+def test_verify_refuses_bits_behind_the_last_code(
+    k: ModuleType, codec: str, n: int, last: int
+) -> None:
+    data = bytearray(reference.payload(codec, DIGEST, [np.ones(n, np.float32)]))
+    data[HEADER_NBYTES + 64 + last] |= 0x80
+    view = k.payload_open(bytes(with_table(data, 1)), CAP)
+    with pytest.raises(PayloadError, match="behind"):
+        k.payload_verify(view)
 
 
 def test_verify_refuses_bytes_in_the_padding(k: ModuleType) -> None:

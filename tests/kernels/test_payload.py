@@ -10,7 +10,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
-from kernels import reference
+from kernels import groups, reference
+from kernels.groups import GROUPS
 from kernels.reference import bits, canonical, floats
 
 from learnae.errors import PayloadError
@@ -34,20 +35,17 @@ def blocks_of(codec: str, vector: np.ndarray, block_length: int) -> np.ndarray:
 
 
 def accumulated(codec: str, acc: np.ndarray, x: np.ndarray, weight: float) -> np.ndarray:
-    """Return ``acc + weight * x``; i8 rounds ``weight * scale`` first, once a group."""
+    """Return ``acc + weight * x``; codecs with scales round ``weight * scale`` once a group."""
     with np.errstate(all="ignore"):
-        if codec != "i8":
+        if codec not in GROUPS:
             return canonical(acc + np.float32(weight) * x)
-        data = reference.encode_block(codec, x)
-        n_groups = -(-x.size // 256)
-        scales = np.frombuffer(data, np.float32, n_groups) * np.float32(weight)
-        codes = np.frombuffer(data, np.int8, x.size, 4 * n_groups).astype(np.float32)
-        return canonical(acc + np.repeat(scales, 256)[: x.size] * codes)
+        scales, numbers = groups.unpack(codec, groups.encode(codec, x), x.size)
+        return canonical(acc + (scales * np.float32(weight)) * numbers)
 
 
 def drawn(codec: str, seed: int, n: int, n_vectors: int = 1) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return [floats(rng, n, finite=codec == "i8") for _ in range(n_vectors)]
+    return [floats(rng, n, finite=codec in GROUPS) for _ in range(n_vectors)]
 
 
 @given(CODECS, SEEDS, SIZES, st.integers(1, 4))
@@ -83,7 +81,7 @@ def test_accumulates_with_the_specified_rounding(
 ) -> None:
     (x,) = drawn(codec, seed, n)
     acc = floats(np.random.default_rng(seed + 1), n + offset)[offset:]
-    decoded = x if codec == "i8" else blocks_of(codec, x, block_length)
+    decoded = x if codec in GROUPS else blocks_of(codec, x, block_length)
     expected = accumulated(codec, acc, decoded, weight)
     view = k.payload_open(reference.payload(codec, DIGEST, [x], block_length), n)
     k.payload_accumulate(view, 0, weight, acc)
@@ -101,7 +99,7 @@ def test_averages_many_payloads_in_one_pass(
     for i, (codec, block_length, weight) in enumerate(listed):
         (x,) = drawn(codec, seed + i, n)
         views.append(k.payload_open(reference.payload(codec, DIGEST, [x], block_length), n))
-        decoded = x if codec == "i8" else blocks_of(codec, x, block_length)
+        decoded = x if codec in GROUPS else blocks_of(codec, x, block_length)
         expected = accumulated(codec, expected, decoded, weight)
     k.payload_average(dst, own_weight, views, [weight for *_, weight in listed], 0)
     assert np.array_equal(bits(dst), bits(expected))
@@ -154,14 +152,25 @@ def test_distance_to_a_reference_with_nan_is_nan(k: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("codec", list(GROUPS))
 @pytest.mark.parametrize("where", [0, 255, 300, 16384, 19999])
-def test_i8_cannot_write_nonfinite_and_says_where(k: ModuleType, bad: float, where: int) -> None:
+def test_scales_cannot_carry_nonfinite_which_is_named(
+    k: ModuleType, codec: str, bad: float, where: int
+) -> None:
     x = np.ones((2, 20000), np.float32)
     x[1, where] = bad
     with pytest.raises(ValueError, match=rf"element {where}\b") as error:
-        k.payload_write("i8", DIGEST, list(x))
-    assert "vector 1" in str(error.value)
+        k.payload_write(codec, DIGEST, list(x))
+    assert "vector 1" in str(error.value) and f"codec {codec} " in str(error.value)
     assert ("NaN" if np.isnan(bad) else "infinity") in str(error.value)
+
+
+@pytest.mark.parametrize(("codec", "expected"), [("i8", 0.0069), ("i4", 0.0900)])
+def test_error_on_normal_numbers(k: ModuleType, codec: str, expected: float) -> None:
+    x = np.random.default_rng(4).standard_normal(100_000).astype(np.float32)
+    view = k.payload_open(k.payload_write(codec, DIGEST, [x]), x.size)
+    error = np.linalg.norm(k.payload_decode(view, 0) - x) / np.linalg.norm(x)
+    assert error == pytest.approx(expected, rel=0.015)
 
 
 def test_a_view_borrows_a_memory_map(k: ModuleType, tmp_path: Path) -> None:

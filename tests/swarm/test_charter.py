@@ -175,7 +175,7 @@ def test_equality_tells_types_apart() -> None:
         (MINIMAL + "[training]\nmin_seconds = inf", r"min_seconds is inf, but must be"),
         (MINIMAL + "[training]\ndrift_correction = 1", r"is 1, but must be true or false"),
         (MINIMAL + "[training]\noptimizer = 'A B'", r'optimizer is "A B", but must be'),
-        (MINIMAL + "[gossip]\ncodec = 'i4'", r'codec is "i4", but must be one of "f32", "bf16"'),
+        (MINIMAL + "[gossip]\ncodec = 'i5'", r'codec is "i5", but must be one of "f32", "bf16"'),
         (MINIMAL + "[gossip]\ndecay = 1.5", r"decay is 1\.5, but must be a number above 0"),
         (MINIMAL + "[gossip]\nfan_in = 9999999999999999999999", r"gossip\.fan_in is 99999"),
         (MINIMAL + "[gossip]\nmix_rate = 9" + "9" * 400, r"gossip\.mix_rate is 999.*\.\.\."),

@@ -28,8 +28,9 @@ __all__ = ["CASES", "Case", "build", "crc32c", "files"]
 Float32 = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-CODEC_IDS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4}
-GROUP = 256
+CODEC_IDS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5}
+FINITE_ONLY = ("i8", "i4")
+LEVELS_I4 = np.array([-127, -96, -74, -56, -41, -27, -13, 0, 12, 23, 36, 49, 63, 79, 99, 127])
 FOLDER = Path(__file__).resolve().parent
 
 # Zeros, ones, the edges of float32, float16 and bfloat16, and ties between their neighbours.
@@ -62,7 +63,7 @@ class Case:
 
 
 CASES = [
-    Case(codec, n_vectors, n_elements, block_length, "finite" if codec == "i8" else "any")
+    Case(codec, n_vectors, n_elements, block_length, "finite" if codec in FINITE_ONLY else "any")
     for codec in CODEC_IDS
     for n_vectors, n_elements, block_length in [
         (1, 1, 16384),
@@ -131,26 +132,48 @@ def _encode_f16(x: Float32) -> tuple[bytes, Float32]:
     return half.astype("<f2").tobytes(), half.astype(np.float32)
 
 
-def _encode_i8(x: Float32) -> tuple[bytes, Float32]:
+def _decoded(scales: list[Float32], codes: list[Bytes]) -> Float32:
+    with np.errstate(over="ignore"):  # 127 times a rounded scale may exceed the largest float
+        values = [s * c.astype(np.float32) for s, c in zip(scales, codes, strict=True)]
+    return np.concatenate(values).astype(np.float32)
+
+
+def _as_i8(x: Float32, length: int) -> tuple[list[Float32], list[Bytes]]:
     scales, codes = [], []
-    for start in range(0, x.size, GROUP):
-        group = x[start : start + GROUP]
+    for start in range(0, x.size, length):
+        group = x[start : start + length]
         largest = np.abs(group).max()
         zero = largest < np.float32(2.0**-110)
         scale = np.float32(0) if zero else largest / np.float32(127)
         factor = np.float32(0) if zero else np.float32(127) / largest
         scales.append(np.float32(scale))
         codes.append(np.rint(group * factor).astype(np.int8))
-    with np.errstate(over="ignore"):  # 127 times a rounded scale may exceed the largest float
-        decoded = [s * c.astype(np.float32) for s, c in zip(scales, codes, strict=True)]
+    return scales, codes
+
+
+def _encode_i8(x: Float32) -> tuple[bytes, Float32]:
+    scales, codes = _as_i8(x, 256)
     encoded = np.array(scales, dtype="<f4").tobytes() + np.concatenate(codes).tobytes()
-    return encoded, np.concatenate(decoded).astype(np.float32)
+    return encoded, _decoded(scales, codes)
+
+
+def _encode_i4(x: Float32) -> tuple[bytes, Float32]:
+    scales, codes = _as_i8(x, 64)
+    levels = [
+        np.array([min(range(16), key=lambda i: (abs(LEVELS_I4[i] - code), i)) for code in group])
+        for group in codes
+    ]
+    halves = np.append(np.concatenate(levels), 0)[: x.size + x.size % 2]
+    packed = (halves[::2] | halves[1::2] << 4).astype(np.uint8)
+    encoded = np.array(scales, dtype="<f4").tobytes() + packed.tobytes()
+    return encoded, _decoded(scales, [LEVELS_I4[group] for group in levels])
 
 
 def _encode(codec: str, x: Float32) -> tuple[bytes, Float32]:
     if codec == "f32":
         return x.astype("<f4").tobytes(), x  # all bits, those of a NaN too
-    encoded, decoded = {"bf16": _encode_bf16, "f16": _encode_f16, "i8": _encode_i8}[codec](x)
+    encoders = {"bf16": _encode_bf16, "f16": _encode_f16, "i8": _encode_i8, "i4": _encode_i4}
+    encoded, decoded = encoders[codec](x)
     return encoded, _canonical(decoded)
 
 

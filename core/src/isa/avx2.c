@@ -120,6 +120,27 @@ LEARNAE_INLINE bits vec_magnitude(vec a) {
     return _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
 }
 
+LEARNAE_INLINE void unpack_32_i4(uint8_t *codes, const uint8_t *packed) {
+    const __m128i levels = load_16((const uint8_t *)levels_i4);
+    const __m128i pairs = load_16(packed), nibble = _mm_set1_epi8(15);
+    const __m128i even = _mm_shuffle_epi8(levels, _mm_and_si128(pairs, nibble));
+    const __m128i odd = _mm_shuffle_epi8(levels, _mm_and_si128(_mm_srli_epi16(pairs, 4), nibble));
+    store_16(codes, _mm_unpacklo_epi8(even, odd));
+    store_16(codes + 16, _mm_unpackhi_epi8(even, odd));
+}
+
+/* A comparison is -1 where it holds: taking all of them away counts the levels passed. */
+LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
+    const __m256i code = _mm256_loadu_si256((const __m256i *)(const void *)codes);
+    __m256i level = _mm256_setzero_si256();
+    for (int i = 0; i < 15; i++) {
+        level = _mm256_sub_epi8(level, _mm256_cmpgt_epi8(code, _mm256_set1_epi8(last_i4[i])));
+    }
+    const __m256i pairs = _mm256_maddubs_epi16(level, _mm256_set1_epi16(0x1001));
+    store_16(packed,
+             _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
+}
+
 LEARNAE_INLINE wide wide_load(const double *at) {
     const wide result = {_mm256_loadu_pd(at), _mm256_loadu_pd(at + 4)};
     return result;

@@ -117,6 +117,28 @@ LEARNAE_INLINE bits vec_magnitude(vec a) {
                      vandq_u32(vreinterpretq_u32_f32(a.high), mask));
 }
 
+LEARNAE_INLINE void unpack_32_i4(uint8_t *codes, const uint8_t *packed) {
+    const uint8x16_t levels = vld1q_u8((const uint8_t *)levels_i4), pairs = vld1q_u8(packed);
+    const uint8x16_t even = vqtbl1q_u8(levels, vandq_u8(pairs, vdupq_n_u8(15)));
+    const uint8x16_t odd = vqtbl1q_u8(levels, vshrq_n_u8(pairs, 4));
+    vst1q_u8(codes, vzip1q_u8(even, odd));
+    vst1q_u8(codes + 16, vzip2q_u8(even, odd));
+}
+
+/* A comparison is -1 where it holds: taking all of them away counts the levels passed. */
+LEARNAE_INLINE uint8x16_t levels_passed(uint8x16_t codes) {
+    uint8x16_t level = vdupq_n_u8(0);
+    for (int i = 0; i < 15; i++) {
+        level = vsubq_u8(level, vcgtq_s8(vreinterpretq_s8_u8(codes), vdupq_n_s8(last_i4[i])));
+    }
+    return level;
+}
+
+LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
+    const uint8x16_t a = levels_passed(vld1q_u8(codes)), b = levels_passed(vld1q_u8(codes + 16));
+    vst1q_u8(packed, vsliq_n_u8(vuzp1q_u8(a, b), vuzp2q_u8(a, b), 4));
+}
+
 LEARNAE_INLINE wide wide_load(const double *at) {
     const wide result = {{vld1q_f64(at), vld1q_f64(at + 2), vld1q_f64(at + 4), vld1q_f64(at + 6)}};
     return result;

@@ -60,6 +60,18 @@ LEARNAE_INLINE uint32_t bits_reduce(bits a) {
     return a;
 }
 
+LEARNAE_INLINE void unpack_32_i4(uint8_t *codes, const uint8_t *packed) {
+    for (size_t i = 0; i < 32; i++) {
+        codes[i] = scalar_code_i4(packed, i);
+    }
+}
+
+LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
+    for (size_t i = 0; i < 32; i += 2) {
+        scalar_pack_i4(packed + i / 2, codes + i, 2);
+    }
+}
+
 LEARNAE_INLINE wide wide_load(const double *at) {
     return *at;
 }

@@ -1,4 +1,4 @@
-/* Encoding: bf16, f16, i8. Expects what kernels.inl.h lists.
+/* Encoding: bf16, f16, i8, i4. Expects what kernels.inl.h lists.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -49,24 +49,49 @@ static void KERNEL(codes)(uint8_t *dst, const float *src, float factor, size_t n
     }
 }
 
-/* Below 2^-110, 127 / max would come near overflow, and the scale near underflow, where it
- * loses bits. No model has such groups but for those that are zero. */
+/* One group in i8. Below 2^-110, 127 / max would come near overflow, and the scale near underflow,
+ * where it loses bits. No model has such groups but for those that are zero. */
+LEARNAE_INLINE bool KERNEL(encode_group)(uint8_t *scale, uint8_t *codes, const float *src,
+                                         size_t n) {
+    const uint32_t magnitude = KERNEL(max_magnitude)(src, n);
+    if (magnitude >= NONFINITE_BITS) {
+        return false;
+    }
+    const float max = scalar_from_bits(magnitude);
+    if (max < 0x1p-110f) {
+        memset(scale, 0, 4);
+        memset(codes, 0, n);
+        return true;
+    }
+    const float value = max / 127.0f;
+    memcpy(scale, &value, 4);
+    KERNEL(codes)(codes, src, 127.0f / max, n);
+    return true;
+}
+
 static bool KERNEL(encode_i8)(uint8_t *scales, uint8_t *codes, const float *src, size_t n) {
-    for (size_t start = 0, length; start < n; start += length, scales += 4) {
+    bool finite = true;
+    for (size_t start = 0, length; finite && start < n; start += length, scales += 4) {
         length = n - start < LEARNAE_I8_GROUP ? n - start : LEARNAE_I8_GROUP;
-        const uint32_t magnitude = KERNEL(max_magnitude)(src + start, length);
-        if (magnitude >= NONFINITE_BITS) {
+        finite = KERNEL(encode_group)(scales, codes + start, src + start, length);
+    }
+    return finite;
+}
+
+static bool KERNEL(encode_i4)(uint8_t *scales, uint8_t *packed, const float *src, size_t n) {
+    uint8_t codes[LEARNAE_I4_GROUP];
+    for (size_t start = 0, length; start < n; start += length, scales += 4) {
+        length = n - start < LEARNAE_I4_GROUP ? n - start : LEARNAE_I4_GROUP;
+        if (!KERNEL(encode_group)(scales, codes, src + start, length)) {
             return false;
         }
-        const float max = scalar_from_bits(magnitude);
-        if (max < 0x1p-110f) {
-            memset(scales, 0, 4);
-            memset(codes + start, 0, length);
-            continue;
+        size_t i = 0;
+        for (; i + 32 <= length; i += 32, packed += 16) {
+            pack_32_i4(packed, codes + i);
         }
-        const float scale = max / 127.0f;
-        memcpy(scales, &scale, 4);
-        KERNEL(codes)(codes + start, src + start, 127.0f / max, length);
+        for (; i < length; i += 2, packed++) {
+            scalar_pack_i4(packed, codes + i, length - i);
+        }
     }
     return true;
 }

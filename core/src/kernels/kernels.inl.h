@@ -8,6 +8,7 @@
  *                  nearest even; i8 takes magnitudes up to 127
  *   bits           LANES unsigned integers: bits_zero bits_max bits_reduce (the largest),
  *                  vec_magnitude (the bits without the sign)
+ *   codes          32 at a time: unpack_32_i4 to int8, pack_32_i4 from the codes of i8
  *   wide           LANES doubles: wide_load wide_store wide_from wide_sub wide_mul wide_add
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -43,6 +44,18 @@
 #include "add.inl.h"
 #include "decode.inl.h"
 
+#undef CODEC
+#undef SIZE
+#undef GROUPED
+
+#define CODEC i4
+#define N_BITS 4
+#define GROUP LEARNAE_I4_GROUP
+#include "packed.inl.h"
+#undef CODEC
+#undef N_BITS
+#undef GROUP
+
 #include "mean.inl.h"
 
 #include "encode.inl.h"
@@ -56,9 +69,18 @@ static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n
 
 /* The row, but for its name and the checksum. */
 #define KERNELS                                                                                    \
-    .add = {NULL, KERNEL(add_f32), KERNEL(add_bf16), KERNEL(add_f16), KERNEL(add_i8)},             \
+    .add = {[LEARNAE_CODEC_F32] = KERNEL(add_f32),                                                 \
+            [LEARNAE_CODEC_BF16] = KERNEL(add_bf16),                                               \
+            [LEARNAE_CODEC_F16] = KERNEL(add_f16),                                                 \
+            [LEARNAE_CODEC_I8] = KERNEL(add_i8),                                                   \
+            [LEARNAE_CODEC_I4] = KERNEL(add_i4)},                                                  \
     .mean = KERNEL(mean),                                                                          \
-    .decode = {NULL, KERNEL(decode_f32), KERNEL(decode_bf16), KERNEL(decode_f16),                  \
-               KERNEL(decode_i8)},                                                                 \
+    .decode = {[LEARNAE_CODEC_F32] = KERNEL(decode_f32),                                           \
+               [LEARNAE_CODEC_BF16] = KERNEL(decode_bf16),                                         \
+               [LEARNAE_CODEC_F16] = KERNEL(decode_f16),                                           \
+               [LEARNAE_CODEC_I8] = KERNEL(decode_i8),                                             \
+               [LEARNAE_CODEC_I4] = KERNEL(decode_i4)},                                            \
     .encode_bf16 = KERNEL(encode_bf16), .encode_f16 = KERNEL(encode_f16),                          \
-    .encode_i8 = KERNEL(encode_i8), .distance = KERNEL(distance)
+    .encode_groups = {[LEARNAE_CODEC_I8] = KERNEL(encode_i8),                                      \
+                      [LEARNAE_CODEC_I4] = KERNEL(encode_i4)},                                     \
+    .distance = KERNEL(distance)

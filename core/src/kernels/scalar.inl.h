@@ -77,6 +77,52 @@ LEARNAE_INLINE void scalar_to_i8(uint8_t *at, float value) {
     *at = (uint8_t)(int8_t)rounded;
 }
 
+/* The levels of i4 for normally distributed elements in groups of 64, by Lloyd's method: the
+ * squared error falls until each level is the mean of what is rounded to it. -127 and 127 are kept,
+ * for every group has an element there, and 0, because a model's zeros should stay zero. Relative
+ * error 0.0899 (root of the squares' sums); evenly spaced levels have 0.0993. NumPy made them:
+ *
+ *   m = linspace(0.05, 7, 1400)                     # the largest magnitude of 64 elements
+ *   inside = [erf(each / sqrt(2)) for each in m]    # how likely one of them is below it
+ *   p = 64 * array(inside)**63 * exp(-m*m / 2)
+ *   y = arange(-1270, 1271) / 10                    # the others, times 127 / m
+ *   density = exp(-outer(m, y / 127)**2 / 2)
+ *   density /= density.sum(axis=1, keepdims=True)
+ *   weight = (p * m*m) @ density                    # errors count in the unit of the elements
+ *   level = concatenate([linspace(-127, 0, 8), linspace(0, 127, 9)[1:]])
+ *   for _ in range(3000):
+ *       cell = searchsorted((level[1:] + level[:-1]) / 2, y)
+ *       level = bincount(cell, weight * y, 16) / bincount(cell, weight, 16)
+ *       level[[0, 7, 15]] = -127, 0, 127
+ *   rint(level)
+ */
+static const int8_t levels_i4[16] = {-127, -96, -74, -56, -41, -27, -13, 0,
+                                     12,   23,  36,  49,  63,  79,  99,  127};
+
+/* The largest code of i8 that is rounded to level 0, 1, ...: halfway to the next one, rounded
+ * down, so that ties go to the lower level. */
+static const int8_t last_i4[15] = {-112, -85, -65, -49, -34, -20, -7, 6,
+                                   17,   29,  42,  56,  71,  89,  113};
+
+/* The i-th level, as the bits of an int8. */
+LEARNAE_INLINE uint8_t scalar_code_i4(const uint8_t *packed, size_t i) {
+    return (uint8_t)levels_i4[packed[i / 2] >> i % 2 * 4 & 15];
+}
+
+LEARNAE_INLINE uint8_t scalar_to_i4(uint8_t code) {
+    uint8_t level = 0;
+    for (size_t i = 0; i < 15; i++) {
+        level = (uint8_t)(level + ((int8_t)code > last_i4[i]));
+    }
+    return level;
+}
+
+/* One byte, of the first two codes or the only one. */
+LEARNAE_INLINE void scalar_pack_i4(uint8_t *packed, const uint8_t *codes, size_t n) {
+    const uint8_t high = n > 1 ? scalar_to_i4(codes[1]) : 0;
+    *packed = (uint8_t)(scalar_to_i4(codes[0]) | high << 4);
+}
+
 LEARNAE_INLINE uint32_t scalar_magnitude(float value) {
     return scalar_bits(value) & 0x7fffffffu;
 }

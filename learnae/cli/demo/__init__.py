@@ -45,7 +45,10 @@ Examples:
     help="How even the shares are: 0.1 very one-sided, 100 even.",
 )
 @click.option(
-    "--codec", type=click.Choice(["f32", "bf16", "f16", "i8"]), default="i8", show_default=True
+    "--codec",
+    type=click.Choice(["f32", "bf16", "f16", "i8", "i4"]),
+    default="i8",
+    show_default=True,
 )
 @click.option("--rounds", type=click.IntRange(min=5), default=250, show_default=True)
 @click.option(

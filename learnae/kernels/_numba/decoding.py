@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba.geometry import I8_GROUP
+from learnae.kernels._numba.groups import accumulate_groups, decode_groups
 from learnae.kernels._numba.jit import NAN, jit
 from learnae.kernels._numba.sums import add_scaled
 
@@ -75,10 +75,7 @@ def _decode_block(raw: Any, codec: int, at: int, m: int, f16_values: Any, dst: A
         for i in range(m):
             dst[i] = f16_values[raw.u16[at // 2 + i]]
     else:
-        codes = at + 4 * ((m + I8_GROUP - 1) // I8_GROUP)
-        for i in range(m):
-            value = raw.f32[at // 4 + i // I8_GROUP] * np.float32(np.int8(raw.u8[codes + i]))
-            dst[i] = value if value == value else NAN
+        decode_groups(raw, codec, at, m, dst)
 
 
 @jit
@@ -93,18 +90,8 @@ def decode(raw: Any, block: Any, f16_values: Any, dst: Any) -> None:
 
 
 @jit
-def _accumulate_i8(raw: Any, at: int, m: int, weight: Any, acc: Any) -> None:
-    codes = at + 4 * ((m + I8_GROUP - 1) // I8_GROUP)
-    for first in range(0, m, I8_GROUP):
-        scaled = weight * raw.f32[at // 4 + first // I8_GROUP]
-        for i in range(first, min(first + I8_GROUP, m)):
-            value = acc[i] + scaled * np.float32(np.int8(raw.u8[codes + i]))
-            acc[i] = value if value == value else NAN
-
-
-@jit
 def accumulate(raw: Any, block: Any, f16_values: Any, weight: Any, acc: Any) -> None:
-    """Set ``acc = acc + weight * value``; i8 rounds ``weight * scale`` once a group."""
+    """Set ``acc = acc + weight * value``; see `accumulate_groups` for codecs with scales."""
     values = np.empty(min(block.length, block.n_elements), np.float32)
     for k in range((block.n_elements + block.length - 1) // block.length):
         at, first, m = _block_at(block, k)
@@ -113,7 +100,7 @@ def accumulate(raw: Any, block: Any, f16_values: Any, weight: Any, acc: Any) -> 
             _decode_block(raw, block.codec, at, m, f16_values, values)
             add_scaled(part, values, weight)
         else:
-            _accumulate_i8(raw, at, m, weight, part)
+            accumulate_groups(raw, block.codec, at, m, weight, part)
 
 
 @jit

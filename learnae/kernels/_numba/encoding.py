@@ -1,4 +1,4 @@
-"""Loops that encode."""
+"""Loops that encode to 16 bits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba.geometry import I8_GROUP
 from learnae.kernels._numba.jit import jit
 
-__all__ = ["encode_bf16", "encode_f16", "encode_i8"]
-
-I8_SMALLEST = np.float32(2.0**-110)
-I8_LARGEST_CODE = np.float32(127.0)
+__all__ = ["encode_bf16", "encode_f16"]
 
 
 @jit
@@ -33,25 +29,3 @@ def encode_f16(src: NDArray[np.float32], dst: NDArray[np.uint16]) -> None:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         dst[:] = src.astype(np.float16).view(np.uint16)
     dst[np.isnan(src)] = 0x7E00
-
-
-@jit
-def encode_i8(src: Any, scales: Any, codes: Any) -> int:
-    """Encode groups of 256; return the first non-finite element, or -1."""
-    for first in range(0, src.size, I8_GROUP):
-        end = min(first + I8_GROUP, src.size)
-        largest = np.float32(0.0)
-        for i in range(first, end):
-            magnitude = abs(src[i])
-            if not magnitude < np.inf:
-                return i
-            largest = max(largest, magnitude)
-        if largest < I8_SMALLEST:
-            scales[first // I8_GROUP] = np.float32(0.0)
-            codes[first:end] = 0
-            continue
-        scales[first // I8_GROUP] = largest / I8_LARGEST_CODE
-        inverse = I8_LARGEST_CODE / largest
-        for i in range(first, end):
-            codes[i] = np.int8(np.rint(src[i] * inverse))
-    return -1

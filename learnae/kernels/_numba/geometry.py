@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 from learnae.kernels._seam import CODECS
 
-__all__ = ["BLOCK_LENGTH", "HEADER", "I8_GROUP", "Geometry", "n_groups", "padded"]
+__all__ = ["BLOCK_LENGTH", "BLOCK_STEP", "CODES", "HEADER", "Geometry", "n_groups", "padded"]
 
-I8_GROUP = 256
+BLOCK_STEP = 256  # every codec's groups end at multiples of it
 HEADER = struct.Struct("<8sHHIQII32sQI36sI8sI")
 ALIGNMENT = 64
 BLOCK_LENGTH = 16384
-_I8 = CODECS["i8"]
+# By codec: bits of an element's code, and elements that share a scale, 0 where there are none.
+CODES = {
+    CODECS["f32"]: (32, 0),
+    CODECS["bf16"]: (16, 0),
+    CODECS["f16"]: (16, 0),
+    CODECS["i8"]: (8, 256),
+    CODECS["i4"]: (4, 64),
+}
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,8 @@ class Geometry:
 
     def content_nbytes(self, n_elements: int) -> int:
         """Return the size of a block of so many elements before its padding."""
-        if self.codec == _I8:
-            return 4 * n_groups(n_elements) + n_elements
-        return (4 if self.codec == CODECS["f32"] else 2) * n_elements
+        n_bits, _ = CODES[self.codec]
+        return 4 * n_groups(self.codec, n_elements) + -(-n_elements * n_bits // 8)
 
     def block_elements(self, k: int) -> int:
         return min(self.block_length, self.n_elements - k * self.block_length)
@@ -76,5 +82,7 @@ def padded(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def n_groups(n_elements: int) -> int:
-    return -(-n_elements // I8_GROUP)
+def n_groups(codec: int, n_elements: int) -> int:
+    """Return how many scales a block of so many elements has."""
+    _, group = CODES[codec]
+    return -(-n_elements // group) if group else 0

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba import checksum, decoding, encoding, sums
+from learnae.kernels._numba import checksum, decoding, encoding, groups, sums
 from learnae.kernels._numba.geometry import (
     BLOCK_LENGTH,
+    BLOCK_STEP,
+    CODES,
     HEADER,
-    I8_GROUP,
     Geometry,
     n_groups,
     padded,
@@ -42,7 +43,6 @@ __all__ = [
 _MAGIC = b"\x89LRNAE\r\n"
 _LENGTH_MAX = 1048576
 _N_VECTORS_MAX = 4
-_I8 = CODECS["i8"]
 _NAMES = {number: name for name, number in CODECS.items()}
 _NO_REFERENCE = np.empty(0, np.float32)
 _NO_REFERENCE.flags.writeable = False
@@ -95,8 +95,8 @@ def payload_write(
         if bad >= 0:
             value = "NaN" if np.isnan(vectors[vector][first + bad]) else "an infinity"
             less = "" if options.base is None else " less its base"
-            message = f"codec i8 cannot encode {value} at element {first + bad} of vector {vector}"
-            message += less
+            where = f"at element {first + bad} of vector {vector}{less}"
+            message = f"codec {_NAMES[codec]} cannot encode {value} {where}"
             check(Status.NONFINITE, message, ours=True)
         table += struct.pack("<II", nbytes, checksum.crc32c(read_only(block)))
     table += bytes(geometry.first_block - HEADER.size - len(table))
@@ -140,9 +140,8 @@ def _encode_block(codec: int, src: Float32, block: NDArray[np.uint8]) -> int:
     elif codec == CODECS["f16"]:
         encoding.encode_f16(src, block[: 2 * m].view(np.uint16))
     else:
-        scales = 4 * n_groups(m)
-        codes = block[scales : scales + m].view(np.int8)
-        return encoding.encode_i8(src, block[:scales].view(np.float32), codes)
+        scales = 4 * n_groups(codec, m)
+        return groups.encode_groups(codec, src, block[:scales].view(np.float32), block[scales:])
     return -1
 
 
@@ -200,7 +199,7 @@ def _check_counts(geometry: Geometry, max_elements: int) -> None:
     if geometry.n_elements < 1:
         _refuse("a payload holds at least one element")
     length = geometry.block_length
-    if not 1 <= length <= _LENGTH_MAX or length % I8_GROUP:
+    if not 1 <= length <= _LENGTH_MAX or length % BLOCK_STEP:
         _refuse(f"block length {length} is not a multiple of 256 up to {_LENGTH_MAX}")
     if geometry.n_elements > max_elements:
         message = f"{geometry.n_elements} elements a vector are more than the cap {max_elements}"
@@ -230,10 +229,12 @@ def payload_verify(view: PayloadView) -> None:
             _refuse(f"block {index} is damaged: its checksum disagrees", Status.CHECKSUM)
         if block[geometry.content_nbytes(m) :].any():
             _refuse(f"padding of block {index} is not zero")
-        if geometry.codec == _I8:
-            scales = raw.f32[at // 4 : at // 4 + n_groups(m)]
-            if not (np.isfinite(scales) & (scales >= 0)).all():
-                _refuse(f"a scale of block {index} is negative or not finite")
+        scales = raw.f32[at // 4 : at // 4 + n_groups(geometry.codec, m)]
+        if not (np.isfinite(scales) & (scales >= 0)).all():
+            _refuse(f"a scale of block {index} is negative or not finite")
+        used = m * CODES[geometry.codec][0] % 8
+        if used and block[geometry.content_nbytes(m) - 1] >> used:
+            _refuse(f"bits behind the last code of block {index} are not zero")
 
 
 def payload_decode(view: PayloadView, vector: int, out: Float32) -> None:
