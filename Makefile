@@ -4,6 +4,8 @@
 #   make test    the C tests, then pytest
 #   make lint    ruff, mypy, clang-format
 #   make kubo    Kubo (IPFS), pinned, into the user's cache folder; needs Go or takes PyPI's
+#   make bench   every kernel beside the speed of memory (ARGS="--quick" is passed on)
+#   make rivals  what the benchmark compares with, in .venv-rivals (several GB)
 #   make fuzz    the fuzzers (clang with libFuzzer), FUZZ_SECONDS each
 #   make clean   remove all that the targets above made
 
@@ -17,9 +19,9 @@ VENV_BIN = $(abspath $(VENV))/bin
 
 C_SOURCES := $(shell find core binding -type f)
 C_TESTS = build/ctest
-C_FORMATTED = $(shell find core tests/core tests/fuzz -name '*.[ch]' 2>/dev/null)
+C_FORMATTED = $(shell find binding core tests/core tests/fuzz -name '*.[ch]' 2>/dev/null)
 
-.PHONY: demo test test-c test-python lint kubo fuzz clean
+.PHONY: demo test test-c test-python lint bench rivals kubo fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-demo
@@ -45,11 +47,19 @@ lint: $(VENV)/.installed-lint
 kubo: $(VENV)/.installed-ipfs
 	sh kubo/build.sh $(VENV_BIN)/python
 
+bench: $(VENV)/.installed-bench
+	$(VENV)/bin/python -m learnae.bench $(ARGS)
+
+# Apart from what learnae needs: torch comes as its CUDA build, and runs on the CPU all the same.
+rivals:
+	@$(MAKE) --no-print-directory VENV=.venv-rivals .venv-rivals/.installed-rivals
+	@echo "Now: .venv-rivals/bin/python -m learnae.bench --rivals"
+
 fuzz:
 	sh tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 clean:
-	rm -rf $(VENV) build dist learnae-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-rivals build dist learnae-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip's own check comes too late and says less.

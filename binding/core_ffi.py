@@ -2,7 +2,8 @@
 
 CMake runs ``python -m cffi.gen_src exec-python binding/core_ffi.py _core.c``. The declarations
 are read from ``core/include/learnae.h``, so the two cannot disagree: cffi knows no
-preprocessor, but all the header needs of one is to drop conditionals and keep constants.
+preprocessor, but all the header needs of one is to drop conditionals and keep constants. The
+benchmark's streaming loops beside this file are a part of the module, not of the library.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from cffi import FFI
 
 __all__ = ["cdef_of", "ffibuilder"]
 
-HEADER = Path(__file__).resolve().parent.parent / "core" / "include" / "learnae.h"
+HERE = Path(__file__).resolve().parent
+HEADERS = (HERE.parent / "core" / "include" / "learnae.h", HERE / "stream.h")
 
 
 def cdef_of(header: str) -> str:
@@ -34,5 +36,6 @@ def cdef_of(header: str) -> str:
 
 
 ffibuilder = FFI()
-ffibuilder.cdef(cdef_of(HEADER.read_text(encoding="utf-8")))
-ffibuilder.set_source("learnae._core", '#include "learnae.h"')
+for header in HEADERS:
+    ffibuilder.cdef(cdef_of(header.read_text(encoding="utf-8")))
+ffibuilder.set_source("learnae._core", "".join(f'#include "{path.name}"\n' for path in HEADERS))

@@ -33,7 +33,7 @@ LAYERS = {
     "transports": {"errors"},
     "node": {"swarm", "transports", "learn", "payload", "kernels", "errors"},
     "cli": {"node", "swarm", "transports", "learn", "payload", "kernels", "errors", ""},
-    "bench": {"node", "swarm", "transports", "learn", "payload", "kernels", "errors", ""},
+    "bench": {"node", "swarm", "transports", "learn", "payload", "kernels", "errors", "_core", ""},
     "__main__": {"cli"},
     "": {"node", "swarm", "transports", "payload", "kernels", "errors"},
 }

@@ -1,0 +1,12 @@
+"""Every kernel that is measured. A new one is one `Kernel` in the list of its family."""
+
+from __future__ import annotations
+
+from learnae.bench.cases.averaging import AVERAGING
+from learnae.bench.cases.entry import Inputs, Kernel, Prepared
+from learnae.bench.cases.merging import MERGING
+from learnae.bench.cases.payloads import PAYLOADS
+
+__all__ = ["KERNELS", "Inputs", "Kernel", "Prepared"]
+
+KERNELS: tuple[Kernel, ...] = (*AVERAGING, *MERGING, *PAYLOADS)

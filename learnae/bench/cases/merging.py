@@ -1,0 +1,39 @@
+"""One's own model averaged with encoded ones: `k` models are one's own and ``k - 1`` payloads."""
+
+from __future__ import annotations
+
+from learnae import kernels
+from learnae.bench.cases.entry import Inputs, Kernel, Prepared, codec_error
+from learnae.bench.floor import Traffic
+
+__all__ = ["MERGING"]
+
+_CODECS = tuple(kernels.CODECS)
+
+
+def _payload_average(inputs: Inputs, codec: str) -> Prepared:
+    dst, weights = inputs.models[0], inputs.weights
+    views = [inputs.payload(codec, i) for i in range(1, inputs.k)]
+    own = float(weights[0])
+    return Prepared(
+        lambda: kernels.payload_average(dst, own, views, weights[1:], 0),
+        Traffic(read=sum(view.nbytes for view in views), scaled=dst.nbytes),
+        codec_error(codec),
+    )
+
+
+def _payload_accumulate(inputs: Inputs, codec: str) -> Prepared:
+    acc = inputs.models[0].copy()
+    view = inputs.payload(codec, 0)
+    return Prepared(
+        # Weight 0, so that any number of calls leaves finite numbers; it takes the same time.
+        lambda: kernels.payload_accumulate(view, 0, 0.0, acc),
+        Traffic(read=view.nbytes, scaled=acc.nbytes),
+        codec_error(codec),
+    )
+
+
+MERGING = (
+    Kernel("payload_average", "merging", _payload_average, _CODECS, k=8),
+    Kernel("payload_accumulate", "merging", _payload_accumulate, _CODECS),
+)

@@ -1,0 +1,111 @@
+"""NumPy, with all intermediate results in memory that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from learnae.bench.cases.entry import Inputs
+from learnae.bench.rivals.entry import GROUP, Rival, bf16_of, i8_of
+from learnae.kernels import Float32
+
+__all__ = ["NUMPY"]
+
+# Writes one decoded model, times a weight, into the array it is given.
+Decode = Callable[[Float32, float], object]
+
+
+def _decoder(codec: str, model: Float32) -> Decode:
+    """Encode `model` (rows of whole groups), and return what decodes it."""
+    if codec == "f32":
+        return lambda out, weight: np.multiply(model, np.float32(weight), out=out)
+    if codec == "f16":
+        halves = model.astype(np.float16)
+        return lambda out, weight: np.multiply(halves, np.float32(weight), out=out)
+    if codec == "bf16":
+        bits = bf16_of(model)
+
+        def decode(out: Float32, weight: float) -> None:
+            np.left_shift(bits, 16, out=out.view(np.uint32), dtype=np.uint32)
+            np.multiply(out, np.float32(weight), out=out)
+
+        return decode
+    codes, scales = i8_of(model)
+
+    def decode_i8(out: Float32, weight: float) -> None:
+        rows = out.reshape(-1, GROUP)
+        np.multiply(codes, scales * np.float32(weight), out=rows)
+
+    return decode_i8
+
+
+def _whole_groups(vector: Float32) -> Float32:
+    """Return a copy whose length is a multiple of `GROUP`."""
+    return np.resize(vector, -(-vector.size // GROUP) * GROUP)
+
+
+def _average(inputs: Inputs, codec: str) -> Callable[[], object]:
+    acc, *others = (_whole_groups(model) for model in inputs.models)
+    decoders = [_decoder(codec, model) for model in others]
+    own, *weights = inputs.weights
+    spare = np.zeros_like(acc)
+
+    def run() -> Float32:
+        np.multiply(acc, own, out=acc)
+        for decode, weight in zip(decoders, weights, strict=True):
+            decode(spare, weight)
+            np.add(acc, spare, out=acc)
+        return acc
+
+    return run
+
+
+def _accumulate(inputs: Inputs, codec: str) -> Callable[[], object]:
+    acc = _whole_groups(inputs.models[0])
+    decode, spare = _decoder(codec, acc), np.zeros_like(acc)
+
+    def run() -> None:
+        decode(spare, 0.0)
+        np.add(acc, spare, out=acc)
+
+    return run
+
+
+def _write(inputs: Inputs, codec: str) -> Callable[[], object]:
+    vector = inputs.models[0]
+    if codec == "f32":
+        return vector.copy
+    if codec == "f16":
+        return lambda: vector.astype(np.float16)
+    return lambda: bf16_of(vector) if codec == "bf16" else i8_of(vector)
+
+
+def _decode(inputs: Inputs, codec: str) -> Callable[[], object]:
+    model = _whole_groups(inputs.models[0])
+    decode, out = _decoder(codec, model), np.zeros_like(model)
+    return lambda: decode(out, 1.0)
+
+
+def _distance(inputs: Inputs, codec: str) -> Callable[[], object]:
+    model = _whole_groups(inputs.models[0])
+    decode, value, difference = _decoder(codec, model), np.zeros_like(model), np.zeros_like(model)
+
+    def run() -> tuple[float, float]:
+        decode(value, 1.0)
+        np.subtract(value, model, out=difference)
+        return float(np.dot(difference, difference)), float(np.dot(value, value))
+
+    return run
+
+
+_CODECS = ("f32", "bf16", "f16", "i8")
+
+NUMPY = (
+    Rival("numpy", "numpy", "average", _average),
+    Rival("numpy", "numpy", "payload_average", _average, _CODECS),
+    Rival("numpy", "numpy", "payload_accumulate", _accumulate, _CODECS),
+    Rival("numpy", "numpy", "payload_write", _write, _CODECS),
+    Rival("numpy", "numpy", "payload_decode", _decode, _CODECS),
+    Rival("numpy", "numpy", "payload_distance", _distance, _CODECS),
+)

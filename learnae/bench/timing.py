@@ -1,0 +1,101 @@
+"""Calls measured in turns, so that what slows the machine for a while slows all of them.
+
+On a shared machine absolute figures drift by a factor of two within minutes. What was measured
+in the same round can be compared: every ratio here is the median of the rounds' own ratios.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+__all__ = ["Budget", "Call", "Samples", "interleave", "median", "ratio"]
+
+Name = TypeVar("Name", bound=Hashable)
+
+# Longer calls are their own warm-up: it is a small part of them.
+_WARM_S = 0.05
+
+# Seconds of one call in each round; None in a round in which it was not called.
+Samples = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is measured, what has to be done before, and whether it may be left out when slow."""
+
+    run: Callable[[], object]
+    prepare: Callable[[], object] | None = None
+    every_round: bool = False
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to measure.
+
+    Rounds end when `seconds` have passed, but there are at least `min_rounds` of them and at most
+    `max_rounds`. A sample repeats its call until `sample_s` have passed. What takes longer than
+    `slow_s` is called in the first two rounds only.
+    """
+
+    seconds: float
+    min_rounds: int = 3
+    max_rounds: int = 25
+    sample_s: float = 1e-3
+    slow_s: float = 0.5
+
+
+def interleave(
+    calls: Mapping[Name, Call], budget: Budget, clock: Callable[[], float] = time.perf_counter
+) -> dict[Name, list[float | None]]:
+    """Measure all calls in each of some rounds; return each one's seconds per call, by round.
+
+    The first call of each warms up: it says how often a sample repeats it and is not counted.
+    """
+    started = clock()
+    first = {name: _seconds(call, 1, False, clock) for name, call in calls.items()}
+    samples: dict[Name, list[float | None]] = {name: [] for name in calls}
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for round_ in range(budget.max_rounds):
+            if round_ >= budget.min_rounds and clock() - started > budget.seconds:
+                break
+            for name, call in calls.items():
+                slow = first[name] > budget.slow_s and not call.every_round
+                if slow and round_ > 1:
+                    samples[name].append(None)
+                    continue
+                repeats = max(1, round(budget.sample_s / max(first[name], 1e-7)))
+                warm = first[name] < _WARM_S and not call.every_round
+                samples[name].append(_seconds(call, repeats, warm, clock))
+    finally:
+        if was_enabled:
+            gc.enable()
+    return samples
+
+
+def _seconds(call: Call, repeats: int, warm: bool, clock: Callable[[], float]) -> float:
+    if call.prepare is not None:
+        call.prepare()
+    if warm:
+        call.run()  # fills the caches with what this one needs, and wakes its threads
+    started = clock()
+    for _ in range(repeats):
+        call.run()
+    return (clock() - started) / repeats
+
+
+def median(samples: Samples) -> float:
+    """Return the median second count of the rounds in which there is one."""
+    return statistics.median(s for s in samples if s is not None)
+
+
+def ratio(above: Samples, below: Samples) -> float:
+    """Return the median of ``above / below`` over the rounds in which both were measured."""
+    pairs = zip(above, below, strict=True)
+    return statistics.median(a / b for a, b in pairs if a is not None and b is not None)

@@ -1,0 +1,48 @@
+"""Weights to encode and average: seeded, and spread as those of a trained network are.
+
+A codec's error depends on how the values in one group are spread, so uniform noise would flatter
+some codecs and slander others. Here each layer has its own scale (1 / sqrt(fan-in), between 16
+and 4,096 inputs), and within a layer values are heavy-tailed: Student's t with 20 degrees of
+freedom, which gives `i8` and `bf16` the errors that they have on trained dense networks
+(about 7.6e-3 and 1.7e-3 relative L2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learnae.kernels import Float32
+
+__all__ = ["sample_models", "sample_weights"]
+
+_FREEDOM = 20
+_LAYER = 65536
+_PERIOD = 64 * _LAYER  # generated once, and repeated beyond
+_BETWEEN = 9973 * 256  # from one model's start in the period to the next one's
+
+
+def sample_weights(n: int, seed: int = 0) -> Float32:
+    """Return `n` weights; the same for the same seed."""
+    random = np.random.default_rng(seed)
+    length = min(n, _PERIOD)
+    scales = 2.0 ** -random.uniform(2, 6, -(-length // _LAYER))
+    values = random.standard_t(_FREEDOM, length) * np.repeat(scales, _LAYER)[:length]
+    return np.resize(values.astype(np.float32), n)
+
+
+def sample_models(n: int, k: int, seed: int = 0) -> tuple[Float32, ...]:
+    """Return `k` models of `n` weights each, every one in aligned memory of its own."""
+    first = sample_weights(n, seed)
+    models = []
+    for i in range(k):
+        model, turn = _empty(n), i * _BETWEEN % n
+        model[:turn], model[turn:] = first[n - turn :], first[: n - turn]
+        models.append(model)
+    return tuple(models)
+
+
+def _empty(n: int) -> Float32:
+    """Return memory on a 64-byte boundary: there JAX takes it as it is, without a copy."""
+    raw = np.empty(n * 4 + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + n * 4].view(np.float32)

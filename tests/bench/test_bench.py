@@ -1,0 +1,140 @@
+"""The command itself, with sizes that take no time; what it measured is nobody's business here."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from learnae import kernels
+from learnae.bench import bandwidth
+from learnae.bench.__main__ import default_sizes, main
+from learnae.bench.cases import KERNELS, Inputs, Kernel
+from learnae.bench.machine import describe_machine
+from learnae.bench.report import Row
+from learnae.bench.rivals import Rival, installed, rivals_of
+from learnae.bench.table import markdown
+
+ROW = {
+    **{"kernel": str, "codec": str, "n": int, "k": int, "isa": str, "threads": int},
+    **{"seconds": float, "gb_per_s": float, "floor_fraction": float, "error": (float, type(None))},
+    **{"rivals": dict, "versions": dict},
+}
+
+
+@pytest.fixture(autouse=True)
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stream over little memory: these tests are about form."""
+    monkeypatch.setattr(bandwidth, "_SAMPLE_NBYTES", 2**20)
+    monkeypatch.setattr(bandwidth, "dram_nbytes", lambda machine: 2**23)
+    monkeypatch.setattr("learnae.bench.__main__._QUICK_S", 0.0)
+
+
+def run(*arguments: str) -> Any:
+    result = CliRunner().invoke(main, ["--quick", *arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_json_is_one_object_of_the_documented_form() -> None:
+    found = json.loads(run("--json", "--n", "1000", "--threads", "1", "--threads", "2").stdout)
+    assert set(found) == {"machine", "bandwidth", "rows"}
+    assert found["machine"]["cpu"] and found["machine"]["isas"] == list(kernels.isas())
+    assert {(b["level"], b["threads"]) for b in found["bandwidth"]} == {
+        (level, threads) for level in ("L2", "L3", "DRAM") for threads in (1, 2)
+    }
+    for row in found["rows"]:
+        assert set(row) == set(ROW)
+        assert all(isinstance(row[name], kind) for name, kind in ROW.items()), row
+        assert row["seconds"] > 0 and row["gb_per_s"] > 0 and row["floor_fraction"] > 0
+        assert row["versions"]["numpy"] == np.__version__
+    expected = {
+        (k.name, codec, threads) for k in KERNELS for codec in k.codecs for threads in (1, 2)
+    }
+    rows = {(row["kernel"], row["codec"], row["threads"]) for row in found["rows"]}
+    assert rows == expected and len(found["rows"]) == len(expected)
+
+
+def test_every_instruction_set_and_count_that_is_asked_for() -> None:
+    isas = [argument for isa in kernels.isas() for argument in ("--isa", isa)]
+    wanted = ["--kernel", "average", "--n", "500", "--k", "2", "--k", "5", "--threads", "1"]
+    rows = json.loads(run("--json", *wanted, *isas).stdout)["rows"]
+    assert {(r["k"], r["isa"]) for r in rows} == {
+        (k, isa) for k in (2, 5) for isa in kernels.isas()
+    }
+    assert all(set(row["rivals"]) == {"numpy"} for row in rows)
+    # Nothing is left changed.
+    assert kernels.isa() == kernels.isas()[0] and kernels.n_threads() == 1
+
+
+def test_the_table_names_machine_kernels_and_versions() -> None:
+    output = run("--kernel", "payload_average", "--n", "700").stdout
+    for word in (describe_machine().cpu, "scale in place", "payload_average", "700 elements"):
+        assert word in output
+    assert f"numpy {version('numpy')}" in output and "i8" in output and "7.7e-03" in output
+
+
+def test_the_plot_is_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "floor.png"
+    run("--kernel", "average", "--n", "300", "--n", "600", "--plot", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--kernel", "averge"], ["no kernel 'averge'", "payload_average"]),
+        (["--isa", "sse9", "--n", "100", "--kernel", "crc32c"], ["sse9", kernels.isas()[-1]]),
+    ],
+)
+def test_mistakes_name_what_there_is(arguments: list[str], words: list[str]) -> None:
+    result = CliRunner().invoke(main, ["--quick", *arguments])
+    assert result.exit_code != 0
+    assert all(word in result.output for word in words), result.output
+
+
+def test_default_sizes_fit_their_levels() -> None:
+    machine = describe_machine()
+    for quick in (False, True):
+        sizes = default_sizes(machine, quick)
+        levels = [bandwidth.level_of(n * 4 * 8, machine) for n in sizes]
+        assert levels[0] == "L2" and len(set(levels)) == len(sizes)
+
+
+RIVALS = [
+    pytest.param(rival, kernel, codec, id=f"{kernel.name}-{codec}-{rival.name}")
+    for kernel in KERNELS
+    for codec in kernel.codecs
+    for rival in rivals_of(kernel.name, codec, installed())
+]
+
+
+@pytest.mark.parametrize(("rival", "kernel", "codec"), RIVALS)
+@pytest.mark.filterwarnings("ignore")  # what they say about themselves
+def test_rivals_do_the_same_work(rival: Rival, kernel: Kernel, codec: str) -> None:
+    inputs = Inputs.sample(3000, 4 if kernel.k > 1 else 1)
+    exact = np.einsum("kn,k->n", np.array(inputs.models, np.float64), inputs.weights)
+    result = rival.prepare(inputs, codec)()
+    assert rival.version
+    if kernel.name in ("average", "payload_average"):
+        parts = result if isinstance(result, list | tuple) else [result]
+        found = np.concatenate([np.asarray(part).reshape(-1) for part in parts])[:3000]
+        error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+        assert error < {"f32": 1e-6, "bf16": 2e-3, "f16": 3e-4, "i8": 3e-2}[codec]
+
+
+def test_markdown_has_a_column_for_each_rival() -> None:
+    row = Row(
+        *("average", "f32", 10, 8, "avx2", 1, 0.0025, 20.0, 0.95, None),
+        rivals={"numpy": 3.96, "flower": 23.4},
+        versions={},
+    )
+    lines = markdown([row]).splitlines()
+    assert lines[0].startswith("| kernel | codec |") and lines[0].endswith("| numpy | flower |")
+    assert lines[2] == "| average | f32 | 8 | avx2 | 1 | 2.5 ms | 20.0 | 95% |  | 4 x | 23 x |"

@@ -1,0 +1,84 @@
+"""Calls in turns, measured with a clock that the calls themselves move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from learnae.bench.timing import Budget, Call, interleave, median, ratio
+
+
+class Clock:
+    """Time passes only when something is called."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.called: list[str] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def takes(self, name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            self.called.append(name)
+            self.now += seconds
+
+        return run
+
+
+def test_every_call_is_measured_in_every_round() -> None:
+    clock = Clock()
+    calls = {"a": Call(clock.takes("a", 0.1)), "b": Call(clock.takes("b", 0.2))}
+    samples = interleave(calls, Budget(seconds=2.0, min_rounds=3, max_rounds=50), clock)
+    assert samples["a"] == pytest.approx([0.1] * len(samples["a"]))
+    assert samples["b"] == pytest.approx([0.2] * len(samples["a"]))
+    # One round warms up, then they alternate until the time is over.
+    assert clock.called == ["a", "b"] * (len(samples["a"]) + 1)
+    assert 2.0 < clock.now < 2.4
+
+
+def test_a_short_call_is_repeated_and_warmed_up() -> None:
+    clock = Clock()
+    samples = interleave(
+        {"a": Call(clock.takes("a", 1e-4))},
+        Budget(seconds=0.0, min_rounds=1, sample_s=1e-3),
+        clock,
+    )
+    assert samples["a"] == pytest.approx([1e-4])
+    assert len(clock.called) == 1 + 1 + 10
+
+
+def test_there_are_as_many_rounds_as_asked_for() -> None:
+    clock = Clock()
+    calls = {"a": Call(clock.takes("a", 0.1))}
+    assert len(interleave(calls, Budget(0.0, min_rounds=4), clock)["a"]) == 4
+    assert len(interleave(calls, Budget(1e9, max_rounds=5), clock)["a"]) == 5
+
+
+def test_what_is_slow_is_left_out_of_later_rounds() -> None:
+    clock = Clock()
+    calls = {
+        "slow": Call(clock.takes("slow", 1.0)),
+        "ceiling": Call(clock.takes("ceiling", 1.0), every_round=True),
+        "fast": Call(clock.takes("fast", 0.1)),
+    }
+    samples = interleave(calls, Budget(0.0, min_rounds=4, slow_s=0.5), clock)
+    assert samples["slow"][2:] == [None, None]
+    assert None not in samples["ceiling"] + samples["fast"]
+    assert ratio(samples["slow"], samples["fast"]) == pytest.approx(10.0)
+
+
+def test_preparation_comes_first_and_is_not_measured() -> None:
+    clock = Clock()
+    call = Call(clock.takes("run", 0.1), clock.takes("prepare", 5.0))
+    samples = interleave({"a": call}, Budget(0.0, min_rounds=2), clock)
+    assert samples["a"] == pytest.approx([0.1, 0.1])
+    assert clock.called == ["prepare", "run"] * 3
+
+
+def test_a_ratio_is_of_what_was_measured_in_the_same_round() -> None:
+    """The machine halves its speed after two rounds: no ratio changes."""
+    assert ratio([2.0, 2.0, 4.0, 4.0], [1.0, 1.0, 2.0, 2.0]) == 2.0
+    assert ratio([2.0, None, 9.0], [1.0, 5.0, 3.0]) == 2.5
+    assert median([3.0, None, 1.0, 2.0]) == 2.0
