@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from learnae.averaging import AveragePlan, average_
     from learnae.errors import HostileBytes, LearnaeError, TransportError, UsageError
     from learnae.node.join import JoinedPeer, join, read_charter
     from learnae.node.node import NodeSettings
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from learnae.transports import open_transport
 
 __all__ = [
+    "AveragePlan",
     "Charter",
     "HostileBytes",
     "JoinedPeer",
@@ -38,6 +40,7 @@ __all__ = [
     "TransportError",
     "UsageError",
     "__version__",
+    "average_",
     "dump_charter",
     "join",
     "open_transport",
@@ -46,6 +49,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AveragePlan": "learnae.averaging",
     "Charter": "learnae.swarm.charter",
     "HostileBytes": "learnae.errors",
     "JoinedPeer": "learnae.node.join",
@@ -55,6 +59,7 @@ _HOMES = {
     "Status": "learnae.node.status",
     "TransportError": "learnae.errors",
     "UsageError": "learnae.errors",
+    "average_": "learnae.averaging",
     "dump_charter": "learnae.swarm.charter",
     "join": "learnae.node.join",
     "open_transport": "learnae.transports",

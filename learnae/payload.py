@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from learnae.errors import SchemaError
 
-__all__ = ["LeafSpec", "PyTree", "Schema", "flatten", "unflatten"]
+__all__ = ["LeafSpec", "PyTree", "Schema", "flatten", "shared_leaves", "unflatten"]
 
 PyTree: TypeAlias = Any
 Float32: TypeAlias = NDArray[np.float32]
@@ -61,7 +61,7 @@ class Schema:
         SchemaError
             Where the tree has no floating-point leaf, or one that cannot be shared.
         """
-        schema = Schema(tuple(spec for spec, _ in _shared(tree)))
+        schema = Schema(tuple(spec for spec, _ in shared_leaves(tree)))
         if not schema.n_elements:
             raise SchemaError(
                 "these params have no floating-point leaf to share: "
@@ -82,7 +82,7 @@ class Schema:
 
     def require(self, tree: PyTree) -> None:
         """Raise `SchemaError`, naming the first leaf that differs, unless `tree` fits."""
-        self._require([spec for spec, _ in _shared(tree)])
+        self._require([spec for spec, _ in shared_leaves(tree)])
 
     def _require(self, found: Sequence[LeafSpec]) -> None:
         if found == list(self.leaves):
@@ -109,7 +109,7 @@ def flatten(schema: Schema, tree: PyTree, out: Float32 | None = None) -> Float32
     SchemaError
         Where the leaves of `tree` are not those of `schema`.
     """
-    shared = list(_shared(tree))
+    shared = list(shared_leaves(tree))
     schema._require([spec for spec, _ in shared])
     if out is None:
         out = np.empty(schema.n_elements, np.float32)
@@ -155,7 +155,14 @@ def unflatten(schema: Schema, vector: Float32, like: PyTree) -> PyTree:
 # ---- leaves ------------------------------------------------------------------------------
 
 
-def _shared(tree: PyTree) -> Iterator[tuple[LeafSpec, Any]]:
+def shared_leaves(tree: PyTree) -> Iterator[tuple[LeafSpec, Any]]:
+    """Yield each floating-point leaf as it is, with its description.
+
+    Raises
+    ------
+    SchemaError
+        Where a leaf is a Python float or complex: neither can be shared.
+    """
     for path, leaf in _leaves(tree):
         spec = _spec(path, leaf)
         if spec is not None:

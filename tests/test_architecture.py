@@ -28,6 +28,7 @@ LAYERS = {
     "errors": set[str](),
     "kernels": {"errors", "_core"},
     "payload": {"kernels", "errors"},
+    "averaging": {"payload", "kernels", "errors"},
     "learn": {"payload", "kernels", "errors"},
     "swarm": {"errors"},
     "transports": {"errors"},
@@ -35,7 +36,7 @@ LAYERS = {
     "cli": {"node", "swarm", "transports", "learn", "payload", "kernels", "errors", ""},
     "bench": {"node", "swarm", "transports", "learn", "payload", "kernels", "errors", "_core", ""},
     "__main__": {"cli"},
-    "": {"node", "swarm", "transports", "payload", "kernels", "errors"},
+    "": {"node", "swarm", "transports", "averaging", "payload", "kernels", "errors"},
 }
 # The protocol takes bytes and a time and returns events.
 SANS_IO = PACKAGE / "swarm" / "peer.py"

@@ -1,7 +1,8 @@
 """Averaging and payloads at memory speed: one facade over the compiled core and its numba twin.
 
 Both backends give the same bits. The compiled core is used where it is installed, else numba;
-``LEARNAE_KERNELS=c`` or ``=numba`` insists on one. Nothing is loaded before the first use.
+``LEARNAE_KERNELS=c`` or ``=numba`` insists on one. Nothing is loaded before the first use. Both
+work in one thread unless `set_threads` or ``LEARNAE_THREADS`` allow more.
 
 Arrays of floats are one-dimensional, C-contiguous, aligned ``float32``; anything else is a
 ValueError, as is every other mistake of the caller. Bytes that are not a valid payload are a
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from learnae.kernels._load import backend, isa, isas, n_threads, set_isa, set_threads
 from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView
-from learnae.kernels.averaging import average, mix
+from learnae.kernels.averaging import average, average_plan, mix
 from learnae.kernels.payloads import (
     crc32c,
     payload_accumulate,
@@ -34,6 +35,7 @@ __all__ = [
     "Float32",
     "PayloadView",
     "average",
+    "average_plan",
     "backend",
     "crc32c",
     "isa",

@@ -31,8 +31,18 @@ def load() -> Backend:
         wanted = os.environ.get("LEARNAE_KERNELS", "")
         if wanted not in ("", "c", "numba"):
             raise BackendError(f"LEARNAE_KERNELS={wanted!r}: set it to c or numba, or unset it")
-        _loaded = _import([wanted] if wanted else ["c", "numba"])
+        found = _import([wanted] if wanted else ["c", "numba"])
+        found.set_threads(_threads_wanted())
+        _loaded = found
     return _loaded
+
+
+def _threads_wanted() -> int:
+    wanted = os.environ.get("LEARNAE_THREADS", "") or "1"
+    if not (wanted.isdecimal() and 1 <= int(wanted) <= _N_THREADS_MAX):
+        message = f"LEARNAE_THREADS={wanted!r}: set it to 1 to {_N_THREADS_MAX}, or unset it"
+        raise BackendError(message)
+    return int(wanted)
 
 
 def _import(names: Sequence[str]) -> Backend:
@@ -79,8 +89,9 @@ def n_threads() -> int:
 def set_threads(n: int) -> None:
     """Let calls that move more than a megabyte use `n` threads, the calling one included.
 
-    One, until this is called. The bits of every result are the same for any number; a call
-    never waits for a thread that the system has not run yet.
+    Until this is called it is one, or what the environment variable ``LEARNAE_THREADS`` says. The
+    bits of every result are the same for any number; a call never waits for a thread that the
+    system has not run yet.
 
     Raises
     ------

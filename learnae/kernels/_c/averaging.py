@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from learnae._core import ffi, lib
 from learnae.errors import BackendError
 from learnae.kernels._c.call import call, floats, pointers
 from learnae.kernels._seam import Float32
 
-__all__ = ["average", "isa", "isas", "mix", "n_threads", "set_isa", "set_threads"]
+__all__ = ["average", "average_plan", "isa", "isas", "mix", "n_threads", "set_isa", "set_threads"]
 
 
 def isa() -> str:
@@ -36,6 +36,21 @@ def set_threads(n: int) -> None:
 
 def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:
     call(lib.learnae_average, floats(dst), pointers(models), floats(weights), len(models), dst.size)
+
+
+def average_plan(
+    dst: Sequence[Float32], models: Sequence[Sequence[Float32]]
+) -> Callable[[Float32], None]:
+    # Each pointer keeps its array alive, but only as long as something keeps the pointer.
+    kept = [floats(array) for array in dst], [floats(array) for row in models for array in row]
+    to, rows = ffi.new("float *[]", kept[0]), ffi.new("const float *[]", kept[1])
+    lengths = ffi.new("size_t[]", [array.size for array in dst])
+    counts = len(models), lengths, len(dst)
+
+    def run(weights: Float32, _kept: object = kept) -> None:
+        call(lib.learnae_average_leaves, to, rows, floats(weights), *counts)
+
+    return run
 
 
 def mix(params: Float32, mean: Float32, rate: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from learnae.kernels._numba.averaging import (
     average,
+    average_plan,
     isa,
     isas,
     mix,
@@ -27,6 +28,7 @@ from learnae.kernels._numba.payloads import (
 
 __all__ = [
     "average",
+    "average_plan",
     "crc32c",
     "isa",
     "isas",

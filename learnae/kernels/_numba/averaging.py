@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from learnae.kernels._numba import sums
 from learnae.kernels._numba.jit import read_only
 from learnae.kernels._seam import Float32, Status, check
 
-__all__ = ["average", "isa", "isas", "mix", "n_threads", "set_isa", "set_threads"]
+__all__ = ["average", "average_plan", "isa", "isas", "mix", "n_threads", "set_isa", "set_threads"]
 
 
 def isa() -> str:
@@ -48,6 +48,18 @@ def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:
         sums.add_scaled(total, read_only(model), weight)
     if late:
         dst[:] = total
+
+
+def average_plan(
+    dst: Sequence[Float32], models: Sequence[Sequence[Float32]]
+) -> Callable[[Float32], None]:
+    leaves = list(zip(dst, *models, strict=True))
+
+    def run(weights: Float32) -> None:
+        for to, *of_models in leaves:
+            average(to, of_models, weights)
+
+    return run
 
 
 def mix(params: Float32, mean: Float32, rate: float) -> None:
