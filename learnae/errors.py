@@ -15,6 +15,7 @@
     |   +-- BackendError       neither the compiled core nor numba can be used
     +-- TransportError         the store or pubsub failed; trying later may help
     |   +-- NotFound           no object with this CID within reach
+    |   +-- Unavailable        our own daemon is away, or does not answer in time
     +-- HostileBytes           bytes from outside were not what they claim to be
         +-- PayloadError       not a payload, damaged, or not acceptable
         +-- AnnouncementError  not an announcement, or not its sender's
@@ -44,6 +45,7 @@ __all__ = [
     "SchemaError",
     "StateError",
     "TransportError",
+    "Unavailable",
     "UsageError",
 ]
 
@@ -98,6 +100,10 @@ class TransportError(LearnaeError):
 
 class NotFound(TransportError):
     """No object with this CID is within reach."""
+
+
+class Unavailable(TransportError):
+    """What stands between us and the network does not answer; that is no other peer's fault."""
 
 
 class HostileBytes(LearnaeError):

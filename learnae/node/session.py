@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError
+from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError, Unavailable
 from learnae.node.contribution import Contribution, Traffic
 from learnae.node.history import History
 from learnae.node.merging import Merged
@@ -262,8 +262,9 @@ class Session:
             self.traffic.bytes_received += len(buffer)
             held = self._remembered.examine(buffer, params)
         except TransportError as error:
-            # Most often it was replaced by a newer one meanwhile, which will come.
-            missed = isinstance(error, NotFound)
+            # Most often it was replaced by a newer one meanwhile, which will come; or it is our
+            # own daemon that is away, which is nobody's fault.
+            missed = isinstance(error, (NotFound, Unavailable))
             reachable, reason = False, str(error)
         except HostileBytes as error:
             reason = str(error)

@@ -7,7 +7,7 @@ import pytest
 from node.actors import NOW, SCHEMA, Member, N, Unreliable, charter, full, identity
 
 from learnae import kernels
-from learnae.errors import SchemaError, TransportError
+from learnae.errors import SchemaError, TransportError, Unavailable
 from learnae.node.contribution import Contribution
 from learnae.node.session import Session
 from learnae.payload import Schema
@@ -211,6 +211,22 @@ def test_a_payload_that_nobody_has(network: MemoryNetwork) -> None:
         me.hear(later)
     assert me.session.traffic.missed == 4, "and not for ever"
     assert me.session.traffic.rejected == 0, "it may have been replaced by a newer one"
+
+
+def test_nobody_is_blamed_for_our_own_daemon(
+    network: MemoryNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, me = Member(network, 1, SWARM), Member(network, 2, SWARM)
+    other.publish()
+
+    def away(cid: bytes, max_nbytes: int, deadline_s: float) -> memoryview:
+        raise Unavailable("no daemon")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(me.transport, "get", away)
+        assert me.hear() == [False]
+    assert (me.session.traffic.missed, me.session.traffic.rejected) == (1, 0)
+    assert me.hear(NOW + 2) == [True]
 
 
 def test_own_key_heard_from_elsewhere(network: MemoryNetwork) -> None:

@@ -34,7 +34,7 @@ _PEERS = 128
 _PER_PEER = 4
 _LOOK_EVERY_S = 5.0
 _DIAL_S = 5.0
-_BACKOFF_S = (1.0, 30.0)
+_BACKOFF_S = (1.0, 10.0)
 BOOK = "learnae-peers.json"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from learnae.errors import TransportError, UsageError
+from learnae.errors import TransportError, Unavailable, UsageError
 from learnae.transports.seam import Buffer
 
 __all__ = ["Answer", "Refused", "Rpc", "TooSlow", "Unreachable", "api_of_repo"]
@@ -32,11 +33,11 @@ _SEND_NBYTES = 1 << 20
 _SMALL_NBYTES = 1 << 14
 
 
-class Unreachable(TransportError):
+class Unreachable(Unavailable):
     """No daemon answers."""
 
 
-class TooSlow(TransportError):
+class TooSlow(Unavailable):
     """The daemon has not answered in time."""
 
 
@@ -153,14 +154,16 @@ class Rpc:
         body: Buffer | None = None,
         options: dict[str, str] | None = None,
         watch: Callable[[memoryview], object] | None = None,
+        silence_s: float = math.inf,
         plain: bool = False,
     ) -> Iterator[Answer]:
         """Run a command and give its answer as a stream, which ends with the block.
 
-        A `plain` answer comes without the frames of HTTP/1.1, for `Answer.read_into`.
+        If nothing comes for `silence_s` seconds, the answer is given up before its deadline. A
+        `plain` answer comes without the frames of HTTP/1.1, for `Answer.read_into`.
         """
         host, port = _host_and_port(self.api())
-        answer = Answer(host, port, f"{self._api}: {command}", deadline_s, plain=plain)
+        answer = Answer(host, port, f"{self._api}: {command}", deadline_s, silence_s, plain=plain)
         with self._lock:
             if self._closed:
                 raise TransportError(f"the transport to {self._api} is closed")
@@ -194,11 +197,18 @@ class Answer:
     """The answer to one command, read piece by piece until a deadline."""
 
     def __init__(
-        self, host: str, port: int, what: str, deadline_s: float, *, plain: bool = False
+        self,
+        host: str,
+        port: int,
+        what: str,
+        deadline_s: float,
+        silence_s: float = math.inf,
+        *,
+        plain: bool = False,
     ) -> None:
         kind = _PlainConnection if plain else http.client.HTTPConnection
         self._connection = kind(host, port, timeout=deadline_s)
-        self._what, self._deadline_s = what, deadline_s
+        self._what, self._deadline_s, self._silence_s = what, deadline_s, silence_s
         self._deadline = time.monotonic() + deadline_s
         self._socket: socket.socket | None = None
         self._interrupted = False
@@ -278,7 +288,7 @@ class Answer:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        return left
+        return min(left, self._silence_s)
 
     def _rearm(self) -> None:
         assert self._socket is not None
@@ -289,7 +299,8 @@ class Answer:
         try:
             yield
         except TimeoutError:
-            raise TooSlow(f"{self._what}: no answer within {self._deadline_s:g} s") from None
+            limit_s = min(self._deadline_s, self._silence_s)
+            raise TooSlow(f"{self._what}: no answer within {limit_s:g} s") from None
         except ConnectionRefusedError:
             raise Unreachable(
                 f"{self._what}: no IPFS daemon answers; start it with `learnae ipfs up`"

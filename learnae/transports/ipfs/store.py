@@ -42,6 +42,9 @@ warnings.filterwarnings("ignore", message="The 'strict' parameter", category=Fut
 
 #: Objects of others that stay in the daemon for others still; as many as a peer keeps of its own.
 KEEP_FETCHED = 4
+#: A fetch of which nothing comes for so long is given up: its peer may have something newer by
+#: now. The daemon gives nothing of a chunk of 1 MiB before it has all of it.
+SILENCE_S = 15.0
 _PUT_S = 120.0
 _SMALL_S = 15.0
 _GC_EVERY_S = 600.0
@@ -119,7 +122,9 @@ class IpfsStore:
             return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
         n_read = 0
         try:
-            with self._rpc.ask("cat", text, deadline_s=deadline_s, plain=True) as answer:
+            with self._rpc.ask(
+                "cat", text, deadline_s=deadline_s, silence_s=SILENCE_S, plain=True
+            ) as answer:
                 n = answer.length
                 if n is not None and n > max_nbytes:
                     raise TransportError(
@@ -134,7 +139,7 @@ class IpfsStore:
             self._litter = True
             if n_read == 0 and _is_absence(error):
                 raise NotFound(
-                    f"{text}: nobody within reach gave it within {deadline_s:g} s"
+                    f"{text}: nobody within reach gave it within {min(deadline_s, SILENCE_S):g} s"
                 ) from None
             raise
         if n is not None and n_read < n:
