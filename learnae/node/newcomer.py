@@ -54,7 +54,7 @@ def adopt(
     listen_at_start(session)
     while True:
         session.catch_up(time.time())
-        fetches = session.wanted(time.time())
+        fetches = session.wanted(time.time(), only_new=True)
         for fetch in fetches:
             fetchers.give(fetch)
         waited = time.monotonic() - began

@@ -240,10 +240,12 @@ class Session:
         self._heard_weights |= event.announcement.kind == Kind.WEIGHTS
         return event.announcement
 
-    def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
+    def wanted(
+        self, now: float, limit: int | None = None, *, only_new: bool = False
+    ) -> list[Fetch]:
         """Say which payloads to fetch next; each must be given to `fetch` afterwards."""
         with self._lock:
-            return self.peer.wanted(now, limit)
+            return self.peer.wanted(now, limit, only_new=only_new)
 
     def fetch(self, fetch: Fetch, params: Float32, now: float, deadline_s: float = 30.0) -> bool:
         """Get one payload, gate it, and remember it if it passes.

@@ -66,9 +66,12 @@ class Memory:
             offer = Offer(a.payload, a.sequence, a.round, a.samples, a.addresses)
             self.known[a.peer_id] = replace(record, offer=offer)
 
-    def start(self, fetch: Fetch, now: float) -> None:
-        """Note that a fetch is under way."""
-        self.in_flight[fetch.peer_id], self._since[fetch.peer_id] = fetch, now
+    def start(self, peer_id: str, offer: Offer, now: float) -> Fetch:
+        """Note that a fetch is under way, and return it."""
+        o = offer
+        fetch = Fetch(peer_id, o.cid, o.round, o.samples, o.sequence, o.addresses)
+        self.in_flight[peer_id], self._since[peer_id] = fetch, now
+        return fetch
 
     def finish(self, fetch: Fetch) -> bool:
         """Note that a fetch is over; False if it was not under way."""

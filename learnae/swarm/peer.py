@@ -274,14 +274,17 @@ class Peer:
 
     # -- what is fetched ---------------------------------------------------------------
 
-    def wanted(self, now: float, limit: int | None = None) -> list[Fetch]:
+    def wanted(
+        self, now: float, limit: int | None = None, *, only_new: bool = False
+    ) -> list[Fetch]:
         """Choose what to fetch next: at most `fan_in` less what is under way, and `limit`.
 
         A fetch that has been under way for long counts no more, so that the others need not wait
         for a peer that does not answer; of these there are at most four.
 
         Peers of whom nothing is remembered yet come first: until each is heard once, the mean
-        is not over the whole swarm. Otherwise the draw is even. Every fetch returned counts as
+        is not over the whole swarm. Otherwise the draw is even, or, with `only_new`, empty: a
+        newcomer needs one model of each and not the newest of all. Every fetch returned counts as
         under way until `fetched` is called for it, or for 300 s: take only what you will fetch.
         """
         memory, gossip = self._memory, self.charter.gossip
@@ -291,15 +294,9 @@ class Peer:
         room = room if limit is None else min(room, limit)
         new = [peer_id for peer_id in candidates if peer_id not in memory.remembered]
         chosen = choose(self.peer_id, self._round, new, room)
-        known = candidates.keys() - set(new)
+        known = set() if only_new else candidates.keys() - set(new)
         chosen += choose(self.peer_id, self._round, known, room - len(chosen))
-        fetches = []
-        for peer_id in chosen:
-            o = candidates[peer_id]
-            fetch = Fetch(peer_id, o.cid, o.round, o.samples, o.sequence, o.addresses)
-            memory.start(fetch, now)
-            fetches.append(fetch)
-        return fetches
+        return [memory.start(peer_id, candidates[peer_id], now) for peer_id in chosen]
 
     def fetched(
         self,

@@ -181,6 +181,20 @@ def test_peers_never_fetched_from_come_first() -> None:
     assert sorted(seen) == sorted(other.peer_id for other in others.values())
 
 
+def test_a_newcomer_fetches_one_model_of_each() -> None:
+    me, ann, bob = peer(0), peer(1), peer(2)
+    hear(me, message(weights(ann, 1)))
+    (first,) = me.wanted(NOW, only_new=True)
+    assert me.fetched(first, True, None, NOW)
+    hear(me, message(weights(ann, 2)))
+    hear(me, message(weights(bob, 2)))
+    (second,) = me.wanted(NOW, only_new=True)
+    assert second.peer_id == bob.peer_id
+    assert me.fetched(second, True, None, NOW)
+    assert me.wanted(NOW, only_new=True) == []
+    assert [fetch.peer_id for fetch in me.wanted(NOW)] == [first.peer_id]
+
+
 def test_bye_keeps_what_was_fetched() -> None:
     me, you = peer(0), peer(1)
     hear(me, message(weights(you, 1)))
