@@ -118,8 +118,8 @@ def measure(n_bytes: int, repeat: int, scratch: Path) -> dict[str, Any]:
             return learnae.join(charter, params, home=home, transport=f"ipfs:{repos[index]}")
 
         with join(0) as ann, join(1) as bob:
+            bob._node.serve_from_now()  # and so fetches without rounds of his own
             for _ in range(repeat + 1):
-                bob._node._io.budget = 2
                 learnae_s = through_learnae(ann, bob, params)
                 add_s, cat_s = daemons_alone(repos, n_bytes, scratch)
                 rows.append((learnae_s, add_s, cat_s, kernels_alone(params["w"], schema)))
