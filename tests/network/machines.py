@@ -14,7 +14,10 @@ from typing import Any
 
 from netns import Host
 
-__all__ = ["Machine", "wait_until"]
+from learnae.learn.magic import COLUMNS, LABEL
+from learnae.learn.tabular import Table
+
+__all__ = ["Machine", "wait_until", "write_csv"]
 
 # One thread for arithmetic: a few peers share the machine.
 QUIET = {
@@ -38,6 +41,15 @@ def wait_until(what: str, done: Callable[[], object], deadline_s: float) -> floa
     return time.monotonic() - began
 
 
+def write_csv(path: Path, table: Table) -> None:
+    """Write a table of the MAGIC data as a user has it."""
+    assert table.y is not None
+    lines = [",".join([*COLUMNS, LABEL])]
+    for row, y in zip(table.x.tolist(), table.y.tolist(), strict=True):
+        lines.append(",".join([*map(str, row), "gh"[y]]))
+    path.write_text("\n".join(lines) + "\n")
+
+
 class Machine:
     """One host and the user's folder on it; all paths of the user's are below `folder`."""
 
@@ -53,6 +65,7 @@ class Machine:
             "XDG_CACHE_HOME": cache,
         }
         self.peer: subprocess.Popen[bytes] | None = None
+        self._deaths: list[float] = []
 
     @property
     def log(self) -> Path:
@@ -88,6 +101,11 @@ class Machine:
         """Kill -9."""
         assert self.peer is not None
         self.host.kill(self.peer)
+        self._deaths.append(time.time())
+
+    def was_dead(self, since: float, until: float) -> bool:
+        """Whether the peer was killed between two times."""
+        return any(since <= death <= until for death in self._deaths)
 
     def stop_peer(self) -> None:
         """SIGTERM, and a clean end."""

@@ -7,23 +7,13 @@ from pathlib import Path
 
 import pytest
 from netns import Link, Network
-from network.machines import Machine, wait_until
+from network.machines import Machine, wait_until, write_csv
 
 from kubo import need_kubo
-from learnae.learn.magic import COLUMNS, LABEL, read_magic
-from learnae.learn.tabular import Table
+from learnae.learn.magic import LABEL, read_magic
 
 FIRST_MERGE_S = 300.0
 N_ROWS = 2000
-
-
-def write_csv(path: Path, table: Table) -> None:
-    """Write a table as a user has it."""
-    assert table.y is not None
-    lines = [",".join([*COLUMNS, LABEL])]
-    for row, y in zip(table.x.tolist(), table.y.tolist(), strict=True):
-        lines.append(",".join([*map(str, row), "gh"[y]]))
-    path.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.deadline(500)
