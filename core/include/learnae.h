@@ -150,6 +150,10 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
  *         of two equally near to the lower:
  *         -127 -96 -74 -56 -41 -27 -13 0 12 23 36 49 63 79 99 127.
  *         Value = scale * level.
+ *   topk  for differences: of a block's n elements the k of largest magnitude, rounded to bf16,
+ *         and their indices; of equal ones the first. The others count as 0. NaN is largest.
+ *         The payload's `parameter` is k in a full block; a shorter one keeps the same part,
+ *         rounded up.
  * Decoding any NaN gives 0x7fc00000, except in f32, which keeps all bits.
  */
 typedef enum learnae_codec {
@@ -157,13 +161,14 @@ typedef enum learnae_codec {
     LEARNAE_CODEC_BF16 = 2,
     LEARNAE_CODEC_F16 = 3,
     LEARNAE_CODEC_I8 = 4,
-    LEARNAE_CODEC_I4 = 5
+    LEARNAE_CODEC_I4 = 5,
+    LEARNAE_CODEC_TOPK = 8
 } learnae_codec;
 
 #define LEARNAE_I8_GROUP 256
 #define LEARNAE_I4_GROUP 64
 
-/* The codec's short name ("f32", "bf16", "f16", "i8", "i4"), or NULL for an unknown id. */
+/* The codec's short name ("f32", "bf16", "f16", "i8", "i4", "topk"), or NULL for an unknown id. */
 const char *learnae_codec_name(uint32_t codec);
 
 /* ---- The payload, version 1 -----------------------------------------------------------
@@ -193,7 +198,7 @@ typedef struct learnae_payload {
     uint32_t block_length; /* elements a block; the last of a vector may be shorter */
     uint32_t n_blocks;     /* of all vectors together */
     uint8_t schema[LEARNAE_SCHEMA_NBYTES];
-    uint32_t parameter;               /* of the codec; 0 where it has none */
+    uint32_t parameter;               /* topk: elements kept in a full block; otherwise 0 */
     uint8_t base[LEARNAE_CID_NBYTES]; /* the payload this is a difference to; zeros: none */
 } learnae_payload;
 
@@ -225,7 +230,7 @@ typedef struct learnae_write_options {
     size_t size;
     const learnae_payload *base; /* NULL: the payload stands alone */
     const uint8_t *base_cid;
-    float density; /* 0: no codec of this version takes one */
+    float density; /* topk: the part of the elements to keep, up to 1; 0 means 0.01. Others: 0 */
 } learnae_write_options;
 
 /* At least as many bytes as learnae_payload_write_with() needs with these options, which may be

@@ -76,12 +76,12 @@
  * them, and a pass over payloads may start at any of them. */
 #define BLOCK_STEP 256
 
-#define N_CODECS (LEARNAE_CODEC_I4 + 1) /* with the unused 0 */
+#define N_CODECS (LEARNAE_CODEC_TOPK + 1) /* with the unused 0 */
 
 /* What sets one codec apart for everything but the kernels. */
 struct codec {
     const char *name;
-    uint32_t n_bits; /* of an element's code */
+    uint32_t n_bits; /* of an element's code; 0: not all elements have one */
     uint32_t group;  /* elements that share a scale; 0: there are no scales */
 };
 
@@ -90,6 +90,9 @@ struct source {
     const uint8_t *data;   /* the code of the first element */
     const uint8_t *scales; /* the scale of the first group, where the codec has groups */
     float weight;
+    uint32_t skipped; /* topk, where data is the whole block: how many elements come before */
+    uint32_t length;  /* and of how many elements */
+    uint32_t n_kept;  /* it keeps how many */
 };
 
 /* dst[i] = base_weight*base[i] + weight 0*source 0[i] + ..., each product and each sum rounded,
@@ -142,26 +145,28 @@ LEARNAE_HIDDEN uint32_t learnae_internal_crc32c(uint32_t state, const uint8_t *b
 LEARNAE_HIDDEN learnae_status learnae_internal_fail(learnae_status status, learnae_message *message,
                                                     const char *format, ...) LEARNAE_PRINTF(3, 4);
 
-/* Where everything lies in a payload; it follows from four numbers (docs/payload.md). */
+/* One block: its elements, how many of them are kept (topk; otherwise 0), and its size without
+ * and with padding. */
+struct extent {
+    size_t length;
+    size_t n_kept;
+    size_t content_nbytes;
+    size_t nbytes;
+};
+
+/* Where everything lies in a payload; it follows from five numbers (docs/payload.md). */
 struct geometry {
     uint64_t blocks_per_vector;
     uint64_t n_blocks;
     uint64_t table_nbytes; /* with padding */
-    uint64_t block_nbytes; /* of a full block, with padding */
     uint64_t vector_nbytes;
     uint64_t nbytes;
-    uint32_t last_length; /* elements in a vector's last block */
+    struct extent full; /* a block of block_length */
+    struct extent last; /* the last one of each vector */
 };
 
 /* An entry of the block table: the block's size, then its CRC-32C. */
 #define TABLE_ENTRY_NBYTES 8
-
-/* One block: its elements, and its size without and with padding. */
-struct extent {
-    size_t length;
-    size_t content_nbytes;
-    size_t nbytes;
-};
 
 /* codec.c. NULL for an unknown codec. */
 LEARNAE_HIDDEN const struct codec *learnae_internal_codec(uint32_t codec);
@@ -169,19 +174,17 @@ LEARNAE_HIDDEN const struct codec *learnae_internal_codec(uint32_t codec);
 /* The scales of a block. */
 LEARNAE_HIDDEN uint64_t learnae_internal_scales_nbytes(uint32_t codec, uint64_t length);
 
-/* A block's size before its padding. */
-LEARNAE_HIDDEN uint64_t learnae_internal_content_nbytes(uint32_t codec, uint64_t length);
-
-/* The codec must exist, n_elements be at least 1 and block_length be in range. Then n_blocks is
- * exact; where it is above 2^32 - 1 the sizes mean nothing, and otherwise they are below 2^55. */
+/* The codec must exist, n_elements be at least 1, block_length and parameter be in range. Then
+ * n_blocks is exact; where it is above 2^32 - 1 the sizes mean nothing, and otherwise they are
+ * below 2^55. */
 LEARNAE_HIDDEN struct geometry learnae_internal_geometry(uint32_t codec, uint32_t n_vectors,
-                                                         uint64_t n_elements,
-                                                         uint32_t block_length);
+                                                         uint64_t n_elements, uint32_t block_length,
+                                                         uint32_t parameter);
+LEARNAE_HIDDEN struct geometry learnae_internal_geometry_of(const learnae_payload *payload);
 
 /* The block-th block of all vectors together. */
-LEARNAE_HIDDEN struct extent learnae_internal_extent(uint32_t codec,
-                                                     const struct geometry *geometry,
-                                                     uint32_t block_length, uint64_t block);
+LEARNAE_HIDDEN struct extent learnae_internal_extent(const struct geometry *geometry,
+                                                     uint64_t block);
 
 /* The encoded elements of a vector from `element` (a multiple of BLOCK_STEP) to the end of its
  * block. *n_left is their count. */
@@ -191,7 +194,21 @@ LEARNAE_HIDDEN struct source learnae_internal_source(const learnae_payload *payl
 
 /* Encode one block with its padding. False where a codec with groups met a NaN or infinity. */
 LEARNAE_HIDDEN bool learnae_internal_encode(uint32_t codec, uint8_t *dst, const float *src,
-                                            size_t length);
+                                            const struct extent *extent);
+
+/* topk.c. The size of a block's content. */
+LEARNAE_HIDDEN size_t learnae_internal_topk_nbytes(size_t length, size_t n_kept);
+
+LEARNAE_HIDDEN void learnae_internal_encode_topk(uint8_t *dst, const float *src, size_t length,
+                                                 size_t n_kept);
+
+/* Whether the indices are in range and ascend, and the bits that carry nothing are 0. */
+LEARNAE_HIDDEN bool learnae_internal_topk_valid(const uint8_t *block, size_t length, size_t n_kept);
+
+/* The same for every instruction set. Where base_weight is 1 and base is dst, the elements that
+ * are not kept keep their bits. */
+LEARNAE_HIDDEN add_kernel learnae_internal_add_topk;
+LEARNAE_HIDDEN decode_kernel learnae_internal_decode_topk;
 
 LEARNAE_INLINE uint64_t round_up(uint64_t n, uint64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;

@@ -59,8 +59,7 @@ static learnae_status check_counts(const learnae_payload *payload, uint64_t max_
 
 static learnae_status check_sizes(const learnae_payload *payload, struct geometry *geometry,
                                   learnae_message *message) {
-    *geometry = learnae_internal_geometry(payload->codec, payload->n_vectors, payload->n_elements,
-                                          payload->block_length);
+    *geometry = learnae_internal_geometry_of(payload);
     if (geometry->n_blocks != payload->n_blocks) {
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
                                      "payload names %u blocks, which contradicts its counts",
@@ -96,10 +95,12 @@ static learnae_status check_rest(const learnae_payload *payload, learnae_message
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
                                      "payload whose base is not named by a CIDv1");
     }
-    if (payload->parameter != 0) {
-        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
-                                     "payload with a parameter, which codec %s does not take",
-                                     learnae_codec_name(payload->codec));
+    const bool topk = payload->codec == LEARNAE_CODEC_TOPK;
+    if (topk ? payload->parameter < 1 || payload->parameter > payload->block_length
+             : payload->parameter != 0) {
+        return learnae_internal_fail(
+            LEARNAE_ERR_FORMAT, message, "payload parameter %u, which codec %s does not take",
+            (unsigned)payload->parameter, learnae_codec_name(payload->codec));
     }
     return LEARNAE_OK;
 }
@@ -113,8 +114,7 @@ static learnae_status check_table(const learnae_payload *payload, const struct g
                                      "the payload's block table does not match its checksum");
     }
     for (uint32_t i = 0; i < payload->n_blocks; i++) {
-        const struct extent extent =
-            learnae_internal_extent(payload->codec, geometry, payload->block_length, i);
+        const struct extent extent = learnae_internal_extent(geometry, i);
         const uint32_t named = read_u32(table + (size_t)i * TABLE_ENTRY_NBYTES);
         if (named != extent.nbytes) {
             return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,

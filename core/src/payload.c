@@ -19,11 +19,31 @@ struct job {
     const learnae_payload *base;
     const learnae_payload *difference;
     const uint8_t *base_cid; /* NULL: what is written stands alone */
+    uint32_t parameter;
     struct geometry geometry;
 };
 
-static learnae_status plan(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
-                           struct geometry *geometry, learnae_message *message) {
+/* What a codec keeps where the caller names no density: 1 %. */
+#define DENSITY 0.01f
+
+/* topk: the elements kept in a full block, rounded up, which is exact in double. */
+static learnae_status parameter_of(uint32_t codec, float density, uint32_t *parameter,
+                                   learnae_message *message) {
+    const bool topk = codec == LEARNAE_CODEC_TOPK;
+    if (topk ? !(density >= 0.0f && density <= 1.0f) : density != 0.0f) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                     "density is %g; codec %s takes %s", (double)density,
+                                     learnae_codec_name(codec), topk ? "0 to 1" : "none: 0");
+    }
+    const double kept = (double)(density == 0.0f ? DENSITY : density) * LEARNAE_BLOCK_LENGTH;
+    const uint32_t whole = (uint32_t)kept;
+    *parameter = !topk ? 0 : (double)whole < kept ? whole + 1 : whole;
+    return LEARNAE_OK;
+}
+
+static learnae_status plan(struct job *job, float density, learnae_message *message) {
+    const uint32_t codec = job->codec, n_vectors = job->n_vectors;
+    const uint64_t n_elements = job->n_elements;
     if (learnae_codec_name(codec) == NULL) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "codec %u is unknown",
                                      (unsigned)codec);
@@ -37,26 +57,17 @@ static learnae_status plan(uint32_t codec, uint32_t n_vectors, uint64_t n_elemen
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
                                      "n_elements is 0; a payload needs at least one element");
     }
-    *geometry = learnae_internal_geometry(codec, n_vectors, n_elements, LEARNAE_BLOCK_LENGTH);
-    if (geometry->n_blocks > UINT32_MAX || geometry->nbytes > SIZE_MAX) {
+    const learnae_status status = parameter_of(codec, density, &job->parameter, message);
+    if (status != LEARNAE_OK) {
+        return status;
+    }
+    job->geometry = learnae_internal_geometry(codec, n_vectors, n_elements, LEARNAE_BLOCK_LENGTH,
+                                              job->parameter);
+    if (job->geometry.n_blocks > UINT32_MAX || job->geometry.nbytes > SIZE_MAX) {
         return learnae_internal_fail(LEARNAE_ERR_SIZE, message,
                                      "%llu elements are too many for one payload",
                                      (unsigned long long)n_elements);
     }
-    return LEARNAE_OK;
-}
-
-learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
-                                      size_t *nbytes, learnae_message *message) {
-    struct geometry geometry;
-    const learnae_status status = plan(codec, n_vectors, n_elements, &geometry, message);
-    if (status != LEARNAE_OK) {
-        return status;
-    }
-    if (nbytes == NULL) {
-        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "nbytes is NULL");
-    }
-    *nbytes = (size_t)geometry.nbytes;
     return LEARNAE_OK;
 }
 
@@ -118,10 +129,9 @@ static learnae_status write_vector(const struct job *job, uint32_t vector, uint8
     float scratch[LEARNAE_BLOCK_LENGTH];
     for (uint64_t block = 0; block < job->geometry.blocks_per_vector; block++) {
         const size_t start = (size_t)(block * LEARNAE_BLOCK_LENGTH);
-        const struct extent extent =
-            learnae_internal_extent(job->codec, &job->geometry, LEARNAE_BLOCK_LENGTH, block);
+        const struct extent extent = learnae_internal_extent(&job->geometry, block);
         const float *values = block_values(job, vector, start, extent.length, scratch);
-        if (!learnae_internal_encode(job->codec, at, values, extent.length)) {
+        if (!learnae_internal_encode(job->codec, at, values, &extent)) {
             return fail_nonfinite(job, values, vector, start, message);
         }
         put_u32(entry, (uint32_t)extent.nbytes);
@@ -145,6 +155,7 @@ static void write_header(uint8_t *header, const struct job *job) {
     put_u64(header + AT_NBYTES, job->geometry.nbytes);
     put_u32(header + AT_TABLE_CRC,
             learnae_crc32c(0, header + LEARNAE_HEADER_NBYTES, (size_t)job->geometry.table_nbytes));
+    put_u32(header + AT_PARAMETER, job->parameter);
     if (job->base_cid != NULL) {
         memcpy(header + AT_BASE, job->base_cid, LEARNAE_CID_NBYTES);
     }
@@ -200,11 +211,6 @@ static learnae_status read_options(const learnae_write_options *given,
                                      "options has a field set that learnae " LEARNAE_VERSION
                                      " does not know");
     }
-    if (options->density != 0.0f) {
-        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
-                                     "density is %g; this codec takes none: set it to 0",
-                                     (double)options->density);
-    }
     return LEARNAE_OK;
 }
 
@@ -253,10 +259,24 @@ learnae_status learnae_payload_bound(uint32_t codec, uint32_t n_vectors, uint64_
                                      const learnae_write_options *options, size_t *nbytes,
                                      learnae_message *message) {
     learnae_write_options known;
-    const learnae_status status = read_options(options, &known, message);
-    return status != LEARNAE_OK
-               ? status
-               : learnae_payload_nbytes(codec, n_vectors, n_elements, nbytes, message);
+    learnae_status status = read_options(options, &known, message);
+    if (status != LEARNAE_OK) {
+        return status;
+    }
+    struct job job = {.codec = codec, .n_vectors = n_vectors, .n_elements = n_elements};
+    status = plan(&job, known.density, message);
+    if (status == LEARNAE_OK && nbytes == NULL) {
+        status = learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "nbytes is NULL");
+    }
+    if (status == LEARNAE_OK) {
+        *nbytes = (size_t)job.geometry.nbytes;
+    }
+    return status;
+}
+
+learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
+                                      size_t *nbytes, learnae_message *message) {
+    return learnae_payload_bound(codec, n_vectors, n_elements, NULL, nbytes, message);
 }
 
 learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t codec,
@@ -276,7 +296,7 @@ learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t
                       .vectors = vectors,
                       .base = known.base,
                       .base_cid = known.base_cid};
-    status = plan(codec, n_vectors, n_elements, &job.geometry, message);
+    status = plan(&job, known.density, message);
     if (status == LEARNAE_OK) {
         status = check_job(&job, message);
     }
@@ -314,7 +334,7 @@ learnae_status learnae_payload_rebase(void *dst, size_t dst_nbytes, const learna
                       .difference = difference};
     learnae_status status = check_base(base, job.schema, job.n_vectors, job.n_elements, message);
     if (status == LEARNAE_OK) {
-        status = plan(job.codec, job.n_vectors, job.n_elements, &job.geometry, message);
+        status = plan(&job, 0.0f, message);
     }
     return status == LEARNAE_OK ? write_job(dst, dst_nbytes, &job, message) : status;
 }

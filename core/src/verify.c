@@ -38,6 +38,12 @@ static learnae_status check_content(const learnae_payload *payload, uint32_t blo
                                      "are not 0",
                                      (unsigned)block, (unsigned)payload->n_blocks);
     }
+    if (payload->codec == LEARNAE_CODEC_TOPK &&
+        !learnae_internal_topk_valid(at, extent->length, extent->n_kept)) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                     "payload block %u of %u has indices that are wrong",
+                                     (unsigned)block, (unsigned)payload->n_blocks);
+    }
     return LEARNAE_OK;
 }
 
@@ -63,12 +69,10 @@ learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_me
     if (payload == NULL) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "payload is NULL");
     }
-    const struct geometry geometry = learnae_internal_geometry(
-        payload->codec, payload->n_vectors, payload->n_elements, payload->block_length);
+    const struct geometry geometry = learnae_internal_geometry_of(payload);
     const uint8_t *at = payload->bytes + LEARNAE_HEADER_NBYTES + geometry.table_nbytes;
     for (uint32_t block = 0; block < payload->n_blocks; block++) {
-        const struct extent extent =
-            learnae_internal_extent(payload->codec, &geometry, payload->block_length, block);
+        const struct extent extent = learnae_internal_extent(&geometry, block);
         const learnae_status status = check_block(payload, block, at, &extent, message);
         if (status != LEARNAE_OK) {
             return status;

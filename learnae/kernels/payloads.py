@@ -64,7 +64,10 @@ def _check_counts(n_vectors: int, n_elements: int) -> None:
 
 
 def _check_density(codec: str, density: float) -> None:
-    if density != 0.0:
+    if codec == "topk":
+        if not 0.0 <= density <= 1.0:
+            raise ValueError(f"codec topk keeps a part from 0 to 1, not {density}")
+    elif density != 0.0:
         raise ValueError(f"codec {codec} takes no density: {density} must be 0")
 
 
@@ -82,7 +85,8 @@ def payload_write(
     With a `base`, which must stand alone and carry the same schema, what is encoded is the
     difference: each element less what the base decodes to, rounded to float32. `base_cid`, its
     binary CID of 36 bytes, is written into the payload, so that receivers can find the base and
-    put both together with `payload_rebase`.
+    put both together with `payload_rebase`. `density` is the part of the elements that codec
+    ``topk`` keeps, 0 for its default of 1 %; the others take none.
 
     Raises
     ------

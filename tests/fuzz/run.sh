@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fuzz the payload reader for SECONDS (default 20): sh tests/fuzz/run.sh [SECONDS]
+# Fuzz the payload readers, SECONDS each (default 20): sh tests/fuzz/run.sh [SECONDS]
 # Fails on a crash, a leak, an input slower than 5 s, or more than 1 GiB of memory. The corpus
 # starts from the golden payloads; CORPUS=folder keeps what is found, RUNS=n limits executions.
 set -eu
@@ -16,11 +16,18 @@ flags="-g -O2 -fno-omit-frame-pointer -fno-sanitize-recover=all -I$root/core/inc
 mkdir "$out/kernels"
 # shellcheck disable=SC2086 # the flags are words
 (cd "$out/kernels" && "$cc" $flags -fsanitize=address,undefined -c "$root"/core/src/isa/*.c)
-# shellcheck disable=SC2086
-"$cc" $flags -fsanitize=fuzzer,address,undefined "$root/tests/fuzz/fuzz_payload.c" \
-    "$root"/core/src/*.c "$out"/kernels/*.o -o "$out/fuzz_payload"
 mkdir "$out/golden"
 cp "$root"/tests/vectors/*.payload "$out/golden"
-"$out/fuzz_payload" -max_total_time="$seconds" -runs="${RUNS:--1}" -max_len=2048 -timeout=5 \
-    -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix="./" \
-    "$corpus" "$out/golden"
+# TARGET, golden inputs or nothing, largest input.
+fuzz() {
+    mkdir -p "$corpus/$1"
+    # shellcheck disable=SC2086
+    "$cc" $flags -fsanitize=fuzzer,address,undefined "$root/tests/fuzz/fuzz_$1.c" \
+        "$root"/core/src/*.c "$out"/kernels/*.o -o "$out/fuzz_$1"
+    # shellcheck disable=SC2086 # no folder where there is none
+    "$out/fuzz_$1" -max_total_time="$seconds" -runs="${RUNS:--1}" -max_len="$3" -timeout=5 \
+        -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix="./" \
+        "$corpus/$1" $2
+}
+fuzz payload "$out/golden" 2048
+fuzz difference "" 4096

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "CODECS",
+    "IDS",
     "HEADER_NBYTES",
     "average",
     "bits",
@@ -22,6 +23,7 @@ __all__ = [
     "decode_block",
     "encode_block",
     "floats",
+    "framed",
     "mix",
     "padded",
     "payload",
@@ -31,6 +33,7 @@ __all__ = [
 
 Float32 = NDArray[np.float32]
 CODECS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5}
+IDS = {**CODECS, "topk": 8}  # with those that have an oracle of their own
 HEADER_NBYTES = 128
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, -1.0, 65504.0, 65520.0, 3.4028235e38]
 
@@ -148,13 +151,31 @@ def payload(
 ) -> bytes:
     """Write a payload as docs/payload.md specifies it."""
     blocks = [
-        padded(encode_block(codec, vector[i : i + block_length]))
+        encode_block(codec, vector[i : i + block_length])
         for vector in vectors
         for i in range(0, vector.size, block_length)
     ]
+    counts = (len(vectors), vectors[0].size, block_length)
+    return framed(codec, schema, *counts, blocks, base_cid=base_cid)
+
+
+def framed(
+    codec: str,
+    schema: bytes,
+    n_vectors: int,
+    n_elements: int,
+    block_length: int,
+    contents: Sequence[bytes],
+    *,
+    base_cid: bytes = bytes(36),
+    parameter: int = 0,
+) -> bytes:
+    """Put header and table before blocks."""
+    blocks = [padded(content) for content in contents]
     table = padded(b"".join(struct.pack("<II", len(b), crc32c(b)) for b in blocks))
     nbytes = HEADER_NBYTES + len(table) + sum(map(len, blocks))
-    header = b"\x89LRNAE\r\n" + struct.pack("<HHI", 1, CODECS[codec], len(vectors))
-    header += struct.pack("<QII", vectors[0].size, block_length, len(blocks)) + schema
-    header += struct.pack("<QI", nbytes, crc32c(table)) + base_cid + bytes(12)
+    header = b"\x89LRNAE\r\n" + struct.pack("<HHI", 1, IDS[codec], n_vectors)
+    header += struct.pack("<QII", n_elements, block_length, len(blocks)) + schema
+    header += struct.pack("<QI", nbytes, crc32c(table)) + base_cid
+    header += struct.pack("<I", parameter) + bytes(8)
     return header + struct.pack("<I", crc32c(header)) + table + b"".join(blocks)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from kernels.reference import CODECS as SPECIFIED
+from kernels.reference import IDS as SPECIFIED
 
 from learnae import kernels
 from learnae._core import ffi, lib

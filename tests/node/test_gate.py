@@ -44,7 +44,7 @@ def refused(buffer: memoryview, match: str | None = None, params: Float32 | None
     assert np.array_equal(params, before)
 
 
-@pytest.mark.parametrize("codec", kernels.CODECS)
+@pytest.mark.parametrize("codec", ["f32", "bf16", "f16", "i8", "i4"])  # that carry a model alone
 def test_good_ones_pass(codec: str) -> None:
     view = gate(written(ones(2.0), ones(3.0), codec=codec), SCHEMA, ones(), 100.0)
     assert kernels.payload_decode(view, 0) == pytest.approx(2.0, rel=1e-2)

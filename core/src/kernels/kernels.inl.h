@@ -73,13 +73,14 @@ static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n
             [LEARNAE_CODEC_BF16] = KERNEL(add_bf16),                                               \
             [LEARNAE_CODEC_F16] = KERNEL(add_f16),                                                 \
             [LEARNAE_CODEC_I8] = KERNEL(add_i8),                                                   \
-            [LEARNAE_CODEC_I4] = KERNEL(add_i4)},                                                  \
-    .mean = KERNEL(mean),                                                                          \
-    .decode = {[LEARNAE_CODEC_F32] = KERNEL(decode_f32),                                           \
-               [LEARNAE_CODEC_BF16] = KERNEL(decode_bf16),                                         \
-               [LEARNAE_CODEC_F16] = KERNEL(decode_f16),                                           \
-               [LEARNAE_CODEC_I8] = KERNEL(decode_i8),                                             \
-               [LEARNAE_CODEC_I4] = KERNEL(decode_i4)},                                            \
+            [LEARNAE_CODEC_I4] = KERNEL(add_i4),                                                   \
+            [LEARNAE_CODEC_TOPK] = learnae_internal_add_topk},                                     \
+    .mean = KERNEL(mean), .decode = {[LEARNAE_CODEC_F32] = KERNEL(decode_f32),                     \
+                                     [LEARNAE_CODEC_BF16] = KERNEL(decode_bf16),                   \
+                                     [LEARNAE_CODEC_F16] = KERNEL(decode_f16),                     \
+                                     [LEARNAE_CODEC_I8] = KERNEL(decode_i8),                       \
+                                     [LEARNAE_CODEC_I4] = KERNEL(decode_i4),                       \
+                                     [LEARNAE_CODEC_TOPK] = learnae_internal_decode_topk},         \
     .encode_bf16 = KERNEL(encode_bf16), .encode_f16 = KERNEL(encode_f16),                          \
     .encode_groups = {[LEARNAE_CODEC_I8] = KERNEL(encode_i8),                                      \
                       [LEARNAE_CODEC_I4] = KERNEL(encode_i4)},                                     \

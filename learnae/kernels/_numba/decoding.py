@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from learnae.kernels._numba.groups import accumulate_groups, decode_groups
 from learnae.kernels._numba.jit import NAN, jit
 from learnae.kernels._numba.sums import add_scaled
+from learnae.kernels._numba.topk import accumulate_topk, decode_topk
 
 __all__ = ["F16_VALUES", "Block", "Raw", "accumulate", "decode", "distance"]
 
-F32, BF16, F16 = 1, 2, 3
+F32, BF16, F16, TOPK = 1, 2, 3, 8
 
 
 class Raw(NamedTuple):
@@ -39,6 +40,7 @@ class Block(NamedTuple):
     stride: int
     length: int
     n_elements: int
+    parameter: int
 
 
 def _f16_values() -> NDArray[np.float32]:
@@ -60,8 +62,14 @@ def _block_at(block: Any, k: int) -> tuple[int, int, int]:
 
 
 @jit
-def _decode_block(raw: Any, codec: int, at: int, m: int, f16_values: Any, dst: Any) -> None:
+def _n_kept(block: Any, m: int) -> int:
+    return int(block.parameter * m + block.length - 1) // block.length
+
+
+@jit
+def _decode_block(raw: Any, block: Any, at: int, m: int, f16_values: Any, dst: Any) -> None:
     """Decode `m` elements of the block at byte `at`. f32 is copied as numbers, not as bits."""
+    codec = block.codec
     if codec == F32:
         for i in range(m):
             dst[i] = raw.f32[at // 4 + i]
@@ -74,6 +82,8 @@ def _decode_block(raw: Any, codec: int, at: int, m: int, f16_values: Any, dst: A
     elif codec == F16:
         for i in range(m):
             dst[i] = f16_values[raw.u16[at // 2 + i]]
+    elif codec == TOPK:
+        decode_topk(raw, at, m, _n_kept(block, m), dst)
     else:
         decode_groups(raw, codec, at, m, dst)
 
@@ -86,7 +96,7 @@ def decode(raw: Any, block: Any, f16_values: Any, dst: Any) -> None:
         if block.codec == F32:
             dst.view(np.uint32)[first : first + m] = raw.u32[at // 4 : at // 4 + m]
         else:
-            _decode_block(raw, block.codec, at, m, f16_values, dst[first : first + m])
+            _decode_block(raw, block, at, m, f16_values, dst[first : first + m])
 
 
 @jit
@@ -97,8 +107,10 @@ def accumulate(raw: Any, block: Any, f16_values: Any, weight: Any, acc: Any) -> 
         at, first, m = _block_at(block, k)
         part = acc[first : first + m]
         if block.codec <= F16:
-            _decode_block(raw, block.codec, at, m, f16_values, values)
+            _decode_block(raw, block, at, m, f16_values, values)
             add_scaled(part, values, weight)
+        elif block.codec == TOPK:
+            accumulate_topk(raw, at, m, _n_kept(block, m), weight, part)
         else:
             accumulate_groups(raw, block.codec, at, m, weight, part)
 
@@ -121,7 +133,7 @@ def distance(raw: Any, block: Any, f16_values: Any, reference: Any) -> tuple[int
     far, norm = np.zeros(8), np.zeros(8)
     for k in range((block.n_elements + block.length - 1) // block.length):
         at, first, m = _block_at(block, k)
-        _decode_block(raw, block.codec, at, m, f16_values, values)
+        _decode_block(raw, block, at, m, f16_values, values)
         for i in range(m):
             value = np.float64(values[i])
             if not abs(value) < np.inf:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from learnae.kernels._numba.topk import topk_nbytes
 from learnae.kernels._seam import CODECS
 
 __all__ = ["BLOCK_LENGTH", "BLOCK_STEP", "CODES", "HEADER", "Geometry", "n_groups", "padded"]
@@ -20,17 +21,20 @@ CODES = {
     CODECS["f16"]: (16, 0),
     CODECS["i8"]: (8, 256),
     CODECS["i4"]: (4, 64),
+    CODECS["topk"]: (0, 0),  # not all elements have one
 }
+_TOPK = CODECS["topk"]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where everything lies in a payload, as it follows from four numbers; sizes in bytes."""
+    """Where everything lies in a payload, as it follows from five numbers; sizes in bytes."""
 
     codec: int
     n_vectors: int
     n_elements: int
     block_length: int
+    parameter: int = 0
 
     @property
     def blocks_per_vector(self) -> int:
@@ -59,8 +63,14 @@ class Geometry:
 
     def content_nbytes(self, n_elements: int) -> int:
         """Return the size of a block of so many elements before its padding."""
+        if self.codec == _TOPK:
+            return topk_nbytes(n_elements, self.n_kept(n_elements))
         n_bits, _ = CODES[self.codec]
         return 4 * n_groups(self.codec, n_elements) + -(-n_elements * n_bits // 8)
+
+    def n_kept(self, n_elements: int) -> int:
+        """Return how many elements a block of so many keeps (topk)."""
+        return -(-self.parameter * n_elements // self.block_length)
 
     def block_elements(self, k: int) -> int:
         return min(self.block_length, self.n_elements - k * self.block_length)

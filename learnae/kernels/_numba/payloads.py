@@ -6,6 +6,7 @@ What is checked, and in which order, is the list in docs/payload.md, 'Reading ho
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba import checksum, decoding, encoding, groups, sums
+from learnae.kernels._numba import checksum, decoding, encoding, groups, sums, topk
 from learnae.kernels._numba.geometry import (
     BLOCK_LENGTH,
     BLOCK_STEP,
@@ -43,6 +44,7 @@ __all__ = [
 _MAGIC = b"\x89LRNAE\r\n"
 _LENGTH_MAX = 1048576
 _N_VECTORS_MAX = 4
+_DENSITY = 0.01
 _NAMES = {number: name for name, number in CODECS.items()}
 _NO_REFERENCE = np.empty(0, np.float32)
 _NO_REFERENCE.flags.writeable = False
@@ -56,7 +58,9 @@ class _Handle:
     def block(self, vector: int) -> decoding.Block:
         g = self.geometry
         start = g.first_block + vector * g.vector_nbytes
-        return decoding.Block(g.codec, start, g.block_nbytes, g.block_length, g.n_elements)
+        return decoding.Block(
+            g.codec, start, g.block_nbytes, g.block_length, g.n_elements, g.parameter
+        )
 
 
 def _handle(view: PayloadView) -> _Handle:
@@ -69,14 +73,20 @@ def crc32c(data: Buffer, crc: int) -> int:
 
 
 def payload_nbytes(codec: int, n_vectors: int, n_elements: int) -> int:
-    geometry = Geometry(codec, n_vectors, n_elements, BLOCK_LENGTH)
+    return payload_bound(codec, n_vectors, n_elements, 0.0)
+
+
+def payload_bound(codec: int, n_vectors: int, n_elements: int, density: float) -> int:
+    geometry = Geometry(codec, n_vectors, n_elements, BLOCK_LENGTH, _parameter(codec, density))
     if geometry.n_blocks >= 2**32:
         check(Status.SIZE, f"{n_elements} elements are too many for a payload", ours=True)
     return geometry.nbytes
 
 
-def payload_bound(codec: int, n_vectors: int, n_elements: int, density: float) -> int:
-    return payload_nbytes(codec, n_vectors, n_elements)
+def _parameter(codec: int, density: float) -> int:
+    """Return how many elements a full block keeps: the part rounded to float32, then up."""
+    part = float(np.float32(density or _DENSITY))
+    return math.ceil(part * BLOCK_LENGTH) if codec == CODECS["topk"] else 0
 
 
 def payload_write(
@@ -84,14 +94,15 @@ def payload_write(
 ) -> bytearray:
     if options.base is not None:
         vectors = [_sum(vector, options.base, v, -1.0) for v, vector in enumerate(vectors)]
-    geometry = Geometry(codec, len(vectors), vectors[0].size, BLOCK_LENGTH)
-    out = np.zeros(payload_nbytes(codec, len(vectors), vectors[0].size), np.uint8)
+    counts = (codec, len(vectors), vectors[0].size)
+    geometry = Geometry(*counts, BLOCK_LENGTH, _parameter(codec, options.density))
+    out = np.zeros(payload_bound(*counts, options.density), np.uint8)
     table = bytearray()
     for index, (at, nbytes, m) in enumerate(geometry.blocks()):
         vector, k = divmod(index, geometry.blocks_per_vector)
         first = k * BLOCK_LENGTH
         block = out[at : at + nbytes]
-        bad = _encode_block(codec, read_only(vectors[vector][first : first + m]), block)
+        bad = _encode_block(geometry, read_only(vectors[vector][first : first + m]), block)
         if bad >= 0:
             value = "NaN" if np.isnan(vectors[vector][first + bad]) else "an infinity"
             less = "" if options.base is None else " less its base"
@@ -125,20 +136,22 @@ def _sum(values: Float32, view: PayloadView, vector: int, sign: float) -> Float3
 def _header(geometry: Geometry, schema_digest: bytes, table_crc: int, base: bytes) -> bytes:
     g = geometry
     counts = (g.codec, g.n_vectors, g.n_elements, g.block_length, g.n_blocks)
-    fields = (_MAGIC, 1, *counts, schema_digest, g.nbytes, table_crc, base, 0, bytes(8))
+    fields = (_MAGIC, 1, *counts, schema_digest, g.nbytes, table_crc, base, g.parameter, bytes(8))
     header = HEADER.pack(*fields, 0)[:-4]
     return header + struct.pack("<I", crc32c(header, 0))
 
 
-def _encode_block(codec: int, src: Float32, block: NDArray[np.uint8]) -> int:
+def _encode_block(geometry: Geometry, src: Float32, block: NDArray[np.uint8]) -> int:
     """Encode into `block`; return the first element that cannot be encoded, or -1."""
-    m = src.size
+    codec, m = geometry.codec, src.size
     if codec == CODECS["f32"]:
         block[: 4 * m].view(np.uint32)[:] = src.view(np.uint32)
     elif codec == CODECS["bf16"]:
         encoding.encode_bf16(src.view(np.uint32), block[: 2 * m].view(np.uint16))
     elif codec == CODECS["f16"]:
         encoding.encode_f16(src, block[: 2 * m].view(np.uint16))
+    elif codec == CODECS["topk"]:
+        topk.encode_topk(src, geometry.n_kept(m), block)
     else:
         scales = 4 * n_groups(codec, m)
         return groups.encode_groups(codec, src, block[:scales].view(np.float32), block[scales:])
@@ -160,12 +173,12 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
         _refuse(f"payload version {version} is not known; this is learnae's version 1")
     if header_crc != checksum.crc32c(u8[: HEADER.size - 4]):
         _refuse("the header is damaged: its checksum disagrees", Status.CHECKSUM)
-    geometry = Geometry(codec, n_vectors, n_elements, block_length)
+    geometry = Geometry(codec, n_vectors, n_elements, block_length, parameter)
     _check_counts(geometry, max_elements)
     if base[0] != 1 and any(base):
         _refuse("the base is not named by a CIDv1")
-    if parameter:
-        _refuse(f"codec {_NAMES[codec]} takes no parameter")
+    if not (1 <= parameter <= block_length if codec == CODECS["topk"] else parameter == 0):
+        _refuse(f"codec {_NAMES[codec]} does not take the parameter {parameter}")
     if n_blocks != geometry.n_blocks or nbytes != geometry.nbytes or nbytes != u8.size:
         _refuse("n_blocks or nbytes does not follow from the counts")
     _check_table(geometry, u8, table_crc)
@@ -229,6 +242,10 @@ def payload_verify(view: PayloadView) -> None:
             _refuse(f"block {index} is damaged: its checksum disagrees", Status.CHECKSUM)
         if block[geometry.content_nbytes(m) :].any():
             _refuse(f"padding of block {index} is not zero")
+        if geometry.codec == CODECS["topk"]:
+            if not topk.topk_valid(raw.u8, at, m, geometry.n_kept(m)):
+                _refuse(f"indices of block {index} are wrong")
+            continue
         scales = raw.f32[at // 4 : at // 4 + n_groups(geometry.codec, m)]
         if not (np.isfinite(scales) & (scales >= 0)).all():
             _refuse(f"a scale of block {index} is negative or not finite")
@@ -251,7 +268,9 @@ def payload_accumulate(view: PayloadView, vector: int, weight: float, acc: Float
 def payload_average(
     dst: Float32, own_weight: float, views: Sequence[PayloadView], weights: Float32, vector: int
 ) -> None:
-    sums.scale(dst, read_only(dst), np.float32(own_weight))
+    # As the compiled core does: sparse values are added to what is there.
+    if not views or views[0].codec != "topk" or own_weight != 1.0:
+        sums.scale(dst, read_only(dst), np.float32(own_weight))
     for view, weight in zip(views, weights, strict=True):
         payload_accumulate(view, vector, weight, dst)
 

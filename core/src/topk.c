@@ -1,0 +1,246 @@
+/* Codec topk: the elements of largest magnitude in a block, and where they are.
+ *
+ * A block keeps k of its m elements. Their k values come first, as bf16 and in the order of their
+ * indices; then the indices in the form of Elias and Fano, whose size follows from k and m. With
+ * l = floor(log2(m / k)), the l low bits of each index are packed one after the other; the rest of
+ * index j, its high part h, is the bit h + j of a bitmap of k + ((m - 1) >> l) bits: as the indices
+ * ascend, the bits do. This takes 2 + l bits an index where a plain one takes 14 or more, at most
+ * half a bit above the least that any form can reach, and is read without decoding what is before.
+ *
+ * Nothing here touches more than k places of the result, so it is plain C on every instruction
+ * set.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "internal.h"
+
+#include "kernels/scalar.inl.h"
+
+/* Where the parts of a block lie, counted from its start. */
+struct layout {
+    size_t low_at;
+    size_t high_at;
+    size_t nbytes;
+    uint32_t n_low;  /* bits of an index that are packed */
+    uint32_t n_high; /* bits of the bitmap */
+};
+
+static struct layout layout_of(size_t length, size_t n_kept) {
+    struct layout layout = {.low_at = 2 * n_kept};
+    while (n_kept << (layout.n_low + 1) <= length) {
+        layout.n_low++;
+    }
+    layout.n_high = (uint32_t)(n_kept + ((length - 1) >> layout.n_low));
+    layout.high_at = layout.low_at + (n_kept * layout.n_low + 7) / 8;
+    layout.nbytes = layout.high_at + (layout.n_high + 7) / 8;
+    return layout;
+}
+
+size_t learnae_internal_topk_nbytes(size_t length, size_t n_kept) {
+    return layout_of(length, n_kept).nbytes;
+}
+
+/* ---- Writing ------------------------------------------------------------------------- */
+
+/* The bin of a histogram that holds the n-th largest, counted from 1; *n becomes its place
+ * within the bin. */
+static uint32_t bin_of(const uint32_t *counts, uint32_t n_bins, size_t *n) {
+    uint32_t bin = n_bins - 1;
+    while (counts[bin] < *n) {
+        *n -= counts[bin];
+        bin--;
+    }
+    return bin;
+}
+
+/* The n-th largest magnitude of all, as bits, found eleven, eleven and nine bits at a time: a
+ * NaN is above infinity. *n becomes how many elements of just this magnitude belong to the n. */
+static uint32_t nth_magnitude(const float *src, size_t length, size_t *n) {
+    static const struct {
+        uint32_t shift, n_bits;
+    } digits[] = {{20, 11}, {9, 11}, {0, 9}};
+    uint32_t counts[1 << 11], found = 0;
+    for (int digit = 0; digit < 3; digit++) {
+        const uint32_t shift = digits[digit].shift, n_bins = 1u << digits[digit].n_bits;
+        const uint32_t above = shift + digits[digit].n_bits;
+        memset(counts, 0, n_bins * sizeof counts[0]);
+        for (size_t i = 0; i < length; i++) {
+            const uint32_t magnitude = scalar_magnitude(src[i]);
+            counts[magnitude >> shift & (n_bins - 1)] += magnitude >> above == found >> above;
+        }
+        found |= bin_of(counts, n_bins, n) << shift;
+    }
+    return found;
+}
+
+void learnae_internal_encode_topk(uint8_t *dst, const float *src, size_t length, size_t n_kept) {
+    const struct layout layout = layout_of(length, n_kept);
+    size_t n_equal = n_kept;
+    const uint32_t least = nth_magnitude(src, length, &n_equal);
+    memset(dst, 0, layout.nbytes);
+    for (size_t i = 0, j = 0; j < n_kept; i++) {
+        const uint32_t magnitude = scalar_magnitude(src[i]);
+        if (magnitude < least || (magnitude == least && n_equal == 0)) {
+            continue;
+        }
+        n_equal -= magnitude == least;
+        scalar_to_bf16(dst + 2 * j, src[i]);
+        for (uint32_t bit = 0; bit < layout.n_low; bit++) {
+            const size_t at = j * layout.n_low + bit;
+            dst[layout.low_at + at / 8] |= (uint8_t)((i >> bit & 1) << at % 8);
+        }
+        const size_t at = (i >> layout.n_low) + j;
+        dst[layout.high_at + at / 8] |= (uint8_t)(1u << at % 8);
+        j++;
+    }
+}
+
+/* ---- Reading ------------------------------------------------------------------------- */
+
+/* A walk over the kept elements with indices from `first` on. */
+struct walk {
+    const uint8_t *block;
+    struct layout layout;
+    size_t n_kept;
+    uint64_t word;  /* bits of the bitmap that are left of the current 64 */
+    size_t word_at; /* the first of these 64 */
+    size_t next;    /* the rank of the next kept element */
+};
+
+/* 64 bits of the bitmap; there are zeros behind its end. */
+static uint64_t high_word(const struct walk *walk, size_t at) {
+    uint64_t word = 0;
+    const size_t left = (walk->layout.n_high + 7) / 8 - at / 8;
+    memcpy(&word, walk->block + walk->layout.high_at + at / 8, left < 8 ? left : 8);
+    return word;
+}
+
+static uint32_t count_ones(uint64_t word) {
+#if defined(__GNUC__)
+    return (uint32_t)__builtin_popcountll(word);
+#else
+    uint32_t n = 0;
+    for (; word != 0; word &= word - 1) {
+        n++;
+    }
+    return n;
+#endif
+}
+
+/* The lowest bit set of a word that is not 0. */
+static uint32_t lowest_one(uint64_t word) {
+#if defined(__GNUC__)
+    return (uint32_t)__builtin_ctzll(word);
+#else
+    return count_ones((word & (0 - word)) - 1);
+#endif
+}
+
+/* A kept element's high part is the number of zeros before its bit. Whole words that have fewer
+ * zeros up to their end than `first` needs are passed by their count. */
+static struct walk walk_from(const struct source *source, size_t first) {
+    struct walk walk = {.block = source->data,
+                        .layout = layout_of(source->length, source->n_kept),
+                        .n_kept = source->n_kept};
+    const size_t wanted = first >> walk.layout.n_low;
+    walk.word = high_word(&walk, 0);
+    while (walk.word_at + 64 < walk.layout.n_high) {
+        const size_t rank = walk.next + count_ones(walk.word);
+        if (walk.word_at + 64 >= wanted + rank) {
+            break;
+        }
+        walk.next = rank;
+        walk.word_at += 64;
+        walk.word = high_word(&walk, walk.word_at);
+    }
+    return walk;
+}
+
+static size_t low_bits(const struct walk *walk, size_t rank) {
+    const size_t at = rank * walk->layout.n_low;
+    const uint8_t *byte = walk->block + walk->layout.low_at + at / 8;
+    const uint32_t n_bytes = ((uint32_t)(at % 8) + walk->layout.n_low + 7) / 8;
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < n_bytes; i++) { /* at most 27 bits: no byte of another part is read */
+        bits |= (uint32_t)byte[i] << 8 * i;
+    }
+    return bits >> at % 8 & ((1u << walk->layout.n_low) - 1);
+}
+
+/* The next kept element: its index, and its rank in *rank. SIZE_MAX behind the last one. */
+static size_t walk_next(struct walk *walk, size_t *rank) {
+    while (walk->word == 0) {
+        if (walk->word_at + 64 >= walk->layout.n_high) {
+            return SIZE_MAX;
+        }
+        walk->word_at += 64;
+        walk->word = high_word(walk, walk->word_at);
+    }
+    if (walk->next >= walk->n_kept) {
+        return SIZE_MAX;
+    }
+    const size_t high = walk->word_at + lowest_one(walk->word) - walk->next;
+    walk->word &= walk->word - 1;
+    *rank = walk->next++;
+    return high << walk->layout.n_low | low_bits(walk, *rank);
+}
+
+/* Unverified bytes may name indices out of order, twice, or behind the block: those that are
+ * in range count, in the order in which they come. */
+void learnae_internal_decode_topk(float *dst, const struct source *source, size_t n) {
+    struct walk walk = walk_from(source, source->skipped);
+    const size_t end = (source->skipped + n - 1) >> walk.layout.n_low;
+    memset(dst, 0, n * sizeof *dst);
+    size_t rank;
+    for (size_t index; (index = walk_next(&walk, &rank)) >> walk.layout.n_low <= end;) {
+        if (index - source->skipped < n) {
+            dst[index - source->skipped] =
+                scalar_canonical(scalar_from_bf16(source->data + 2 * rank));
+        }
+    }
+}
+
+static void add_one(float *dst, const struct source *source, size_t n) {
+    struct walk walk = walk_from(source, source->skipped);
+    const size_t end = (source->skipped + n - 1) >> walk.layout.n_low;
+    size_t rank;
+    for (size_t index; (index = walk_next(&walk, &rank)) >> walk.layout.n_low <= end;) {
+        if (index - source->skipped < n) {
+            float *at = dst + (index - source->skipped);
+            *at =
+                scalar_canonical(*at + source->weight * scalar_from_bf16(source->data + 2 * rank));
+        }
+    }
+}
+
+void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
+                               const struct source *sources, size_t n_sources, size_t n) {
+    if (base_weight != 1.0f || dst != base) {
+        const struct source none = {0};
+        learnae_internal_kernels()->add[LEARNAE_CODEC_F32](dst, base, base_weight, &none, 0, n);
+    }
+    for (size_t k = 0; k < n_sources; k++) {
+        add_one(dst, &sources[k], n);
+    }
+}
+
+bool learnae_internal_topk_valid(const uint8_t *block, size_t length, size_t n_kept) {
+    const struct source source = {
+        .data = block, .length = (uint32_t)length, .n_kept = (uint32_t)n_kept};
+    struct walk walk = walk_from(&source, 0);
+    const size_t n_low = n_kept * walk.layout.n_low, n_high = walk.layout.n_high;
+    size_t n_ones = 0, rank = 0, before = 0;
+    for (size_t at = 0; at < n_high; at += 64) {
+        n_ones += count_ones(high_word(&walk, at));
+    }
+    if (n_ones != n_kept || (n_low % 8 != 0 && block[walk.layout.high_at - 1] >> n_low % 8 != 0) ||
+        (n_high % 8 != 0 && block[walk.layout.nbytes - 1] >> n_high % 8 != 0)) {
+        return false;
+    }
+    for (size_t index; (index = walk_next(&walk, &rank)) != SIZE_MAX; before = index) {
+        if (index >= length || (rank > 0 && index <= before)) {
+            return false;
+        }
+    }
+    return true;
+}
