@@ -7,7 +7,7 @@ What is measured, and how to read it, is in docs/benchmarks.md. By concern:
 - `floor`: from the bytes that a kernel must move to the time that they need at least;
 - `weights`, `cases`: the inputs, and one entry per kernel;
 - `rivals`: the same work by others, one module per library;
-- `groups`, `report`: running it all, and rows as the JSON has them;
+- `choice`, `groups`, `report`: what runs, in which rounds, and rows as the JSON has them;
 - `table`, `plot`: for people.
 """
 

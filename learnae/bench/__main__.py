@@ -4,88 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from learnae import kernels
-from learnae.bench import bandwidth, plot, table
-from learnae.bench.cases import KERNELS, Kernel
-from learnae.bench.groups import Bench, groups_of, measure_group
-from learnae.bench.machine import Machine, describe_machine
-from learnae.bench.report import Report, Row
-from learnae.bench.rivals import ALWAYS, installed, missing
-from learnae.bench.streams import Streams
-from learnae.bench.timing import Budget
+from learnae.bench import plot, table
+from learnae.bench.choice import Choice, run
+from learnae.bench.rivals import missing
 from learnae.errors import LearnaeError
 
 __all__: list[str] = []
 
-# Seconds for all groups together; what the rounds' minimum takes comes on top.
-_DEFAULT_S = 70.0
-_QUICK_S = 6.0
 _WIDTH = 170
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the command line asks for; empty where it leaves the choice to us."""
-
-    names: tuple[str, ...]
-    sizes: tuple[int, ...]
-    counts: tuple[int, ...]
-    isas: tuple[str, ...]
-    threads: tuple[int, ...]
-    quick: bool
-    rivals: bool
-
-
-def default_sizes(machine: Machine, quick: bool) -> list[int]:
-    """Return element counts whose eight float32 models lie in L2, in L3 and in DRAM."""
-    model = 4 * 8
-    in_l2 = machine.l2_nbytes // 2 // model // 256 * 256
-    in_l3 = min(100_000, machine.l3_nbytes // 2 // model)
-    in_dram = 4 * machine.l3_nbytes // model if quick else 10_000_000
-    fits = machine.memory_nbytes // 8 // model
-    return sorted({in_l2, max(in_l3, in_l2), min(max(in_dram, in_l3), fits)})
-
-
-def kernels_named(names: tuple[str, ...]) -> list[Kernel]:
-    """Return the kernels of these names; all for none."""
-    known = {kernel.name for kernel in KERNELS}
-    for name in names:
-        if name not in known:
-            raise click.UsageError(f"no kernel {name!r}: one of {', '.join(sorted(known))}")
-    return [kernel for kernel in KERNELS if not names or kernel.name in names]
-
-
-def run(choice: Choice, progress: Console) -> Report:
-    """Measure what was chosen."""
-    machine = describe_machine()
-    threads = choice.threads or tuple(sorted({1, machine.cores}))
-    sizes = choice.sizes or tuple(default_sizes(machine, choice.quick))
-    groups = groups_of(kernels_named(choice.names), sizes, choice.counts)
-    seconds = (_QUICK_S if choice.quick else _DEFAULT_S) / max(1, len(groups))
-    budget = Budget(seconds, min_rounds=2 if choice.quick else 3)
-    streams = Streams(bandwidth.dram_nbytes(machine), max(threads), machine.register_nbytes)
-    bench = Bench(
-        *(machine, streams, choice.isas or (kernels.isa(),), threads),
-        installed() if choice.rivals else ALWAYS,
-        budget,
-    )
-    rows: list[Row] = []
-    try:
-        memory = bandwidth.measure_bandwidth(machine, streams, threads, budget)
-        for i, group in enumerate(groups, 1):
-            progress.print(f"{i}/{len(groups)} {group.family}, n={group.n:,}, k={group.k}")
-            rows += measure_group(bench, group)
-    finally:
-        streams.close()
-        kernels.set_isa(None)
-        kernels.set_threads(1)
-    return Report(machine, memory, rows)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,7 +52,7 @@ def main(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what rivals say about themselves
-            report = run(choice, progress)
+            report = run(choice, progress.print)
     except (LearnaeError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:

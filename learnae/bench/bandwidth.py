@@ -99,7 +99,8 @@ def probes(sizes: Iterable[int], threads: Iterable[int]) -> list[Probe]:
 def probe_calls(streams: Streams, wanted: Iterable[Probe]) -> Iterator[tuple[Probe, Call]]:
     """Yield each stream with the call that measures it."""
     for probe in wanted:
-        yield probe, Call(partial(streams.run, *probe, _passes(probe)), every_round=True)
+        run = partial(streams.run, *probe, _passes(probe))
+        yield probe, Call(run, warm=False, every_round=True)
 
 
 def _passes(probe: Probe) -> int:

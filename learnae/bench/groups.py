@@ -107,7 +107,7 @@ def _our_calls(
     for isa in bench.isas:
         for threads in bench.threads:
             select = partial(_select, isa, threads)
-            yield Ours(*what, isa, threads), Call(prepared.run, select)
+            yield Ours(*what, isa, threads), Call(prepared.run, select, every_round=True)
 
 
 def _select(isa: str, threads: int) -> None:

@@ -26,10 +26,15 @@ Samples = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Call:
-    """What is measured, what has to be done before, and whether it may be left out when slow."""
+    """What is measured, and what has to be done before, which is not.
+
+    With `warm` one call that does not count goes before each sample; with `every_round` it is
+    measured however slow it is.
+    """
 
     run: Callable[[], object]
     prepare: Callable[[], object] | None = None
+    warm: bool = True
     every_round: bool = False
 
 
@@ -71,7 +76,7 @@ def interleave(
                     samples[name].append(None)
                     continue
                 repeats = max(1, round(budget.sample_s / max(first[name], 1e-7)))
-                warm = first[name] < _WARM_S and not call.every_round
+                warm = call.warm and first[name] < _WARM_S
                 samples[name].append(_seconds(call, repeats, warm, clock))
     finally:
         if was_enabled:

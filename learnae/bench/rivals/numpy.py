@@ -41,12 +41,15 @@ def _decoder(codec: str, model: Float32) -> Decode:
 
 
 def _whole_groups(vector: Float32) -> Float32:
-    """Return a copy whose length is a multiple of `GROUP`."""
+    """Return it with a length that is a multiple of `GROUP`: itself, or a copy."""
+    if vector.size % GROUP == 0:
+        return vector
     return np.resize(vector, -(-vector.size // GROUP) * GROUP)
 
 
 def _average(inputs: Inputs, codec: str) -> Callable[[], object]:
     acc, *others = (_whole_groups(model) for model in inputs.models)
+    acc = acc.copy()
     decoders = [_decoder(codec, model) for model in others]
     own, *weights = inputs.weights
     spare = np.zeros_like(acc)
@@ -61,8 +64,26 @@ def _average(inputs: Inputs, codec: str) -> Callable[[], object]:
     return run
 
 
+def _average_leaves(inputs: Inputs, codec: str) -> Callable[[], object]:
+    acc, *others = inputs.leaves
+    acc = [leaf.copy() for leaf in acc]
+    own, *weights = inputs.weights
+    spare = [np.zeros_like(leaf) for leaf in acc]
+
+    def run() -> list[Float32]:
+        for leaf in acc:
+            np.multiply(leaf, own, out=leaf)
+        for model, weight in zip(others, weights, strict=True):
+            for leaf, other, scaled in zip(acc, model, spare, strict=True):
+                np.multiply(other, weight, out=scaled)
+                np.add(leaf, scaled, out=leaf)
+        return acc
+
+    return run
+
+
 def _accumulate(inputs: Inputs, codec: str) -> Callable[[], object]:
-    acc = _whole_groups(inputs.models[0])
+    acc = _whole_groups(inputs.models[0]).copy()
     decode, spare = _decoder(codec, acc), np.zeros_like(acc)
 
     def run() -> None:
@@ -103,6 +124,7 @@ _CODECS = ("f32", "bf16", "f16", "i8")
 
 NUMPY = (
     Rival("numpy", "numpy", "average", _average),
+    Rival("numpy", "numpy", "average_leaves", _average_leaves),
     Rival("numpy", "numpy", "payload_average", _average, _CODECS),
     Rival("numpy", "numpy", "payload_accumulate", _accumulate, _CODECS),
     Rival("numpy", "numpy", "payload_write", _write, _CODECS),

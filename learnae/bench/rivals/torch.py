@@ -37,6 +37,23 @@ def _average(inputs: Inputs, codec: str) -> Callable[[], object]:
     return run
 
 
+def _average_leaves(inputs: Inputs, codec: str) -> Callable[[], object]:
+    """As its optimisers do with many tensors: all leaves in one call."""
+    import torch
+
+    acc, *others = ([torch.from_numpy(leaf) for leaf in leaves] for leaves in inputs.leaves)
+    acc = [leaf.clone() for leaf in acc]
+    own, *weights = map(float, inputs.weights)
+
+    def run() -> Any:
+        torch._foreach_mul_(acc, own)
+        for other, weight in zip(others, weights, strict=True):
+            torch._foreach_add_(acc, other, alpha=weight)
+        return acc
+
+    return run
+
+
 def _half_average(inputs: Inputs, codec: str) -> Callable[[], object]:
     import torch
 
@@ -100,6 +117,7 @@ def _rival(
 
 TORCH = (
     _rival("average", _average, "f32"),
+    _rival("average_leaves", _average_leaves, "f32"),
     _rival("payload_average", _average, "f32"),
     _rival("payload_average", _half_average, "bf16", "f16"),
     _rival("payload_average", _i8_average, "i8"),
