@@ -153,7 +153,9 @@ class SealedNodes(SealedTransport):
         super().__init__(inner, swarm_key, swarm_id)
         self._nodes: Nodes = inner
         self._lock = threading.Lock()
-        # Under which CID a node is stored, by the CID of its plain message.
+        # Under which CID a node is stored, by the CID of its plain message. Our own are apart:
+        # however much others say, what was stored can be dropped again.
+        self._own: OrderedDict[bytes, bytes] = OrderedDict()
         self._facts: OrderedDict[bytes, bytes] = OrderedDict()
         self._claims: OrderedDict[bytes, bytes] = OrderedDict()
         self._last_file = None if last is None else Path(last)
@@ -175,7 +177,8 @@ class SealedNodes(SealedTransport):
         else:
             node = self._envelopes.seal(data, None if last is None else _names(*last))
         self._nodes.put_node(node)
-        self._opened(node)
+        with self._lock:
+            self._learn(self._own, _names(data, node))
         if last is None or last[1] != node:
             self._save_last(data, node)
         return node_cid(data)
@@ -198,6 +201,8 @@ class SealedNodes(SealedTransport):
         stored = self._stored(cid)
         if stored is not None:
             self._nodes.drop_node(stored)
+            with self._lock:
+                self._own.pop(cid, None)
 
     def _envelope(self, data: bytes) -> bytes:
         last = self._last
@@ -223,7 +228,7 @@ class SealedNodes(SealedTransport):
 
     def _stored(self, cid: bytes) -> bytes | None:
         with self._lock:
-            return self._facts.get(cid) or self._claims.get(cid)
+            return self._own.get(cid) or self._facts.get(cid) or self._claims.get(cid)
 
     def _load_last(self) -> None:
         """Go on from where the last process stopped; without it a new chain begins."""

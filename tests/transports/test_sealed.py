@@ -159,6 +159,24 @@ def test_a_lie_about_the_node_before_costs_nothing_but_the_walk() -> None:
     assert member.get_node(node_cid(b"truth"), 1.0) == b"truth"
 
 
+def test_an_own_node_can_be_dropped_however_much_others_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("learnae.transports.sealed._MAX_NAMES", 8)
+    member, outsider = pair(MemoryNetwork(1))
+    heard, talker = member.subscribe(TOPIC), Envelopes(KEY, SWARM)
+    assert isinstance(outsider, Nodes)
+    name = member.put_node(b"mine")
+    stored = node_cid(talker.seal(b"mine", None))
+    assert outsider.get_node(stored, 1.0)
+    for i in range(20):
+        outsider.publish(TOPIC, talker.seal(b"%d" % i, None))
+        heard.take()
+    member.drop_node(name)
+    with pytest.raises(NotFound):
+        outsider.get_node(stored, 1.0)
+
+
 def test_a_damaged_chain_file_begins_a_new_chain(tmp_path: Path) -> None:
     file = tmp_path / "chain"
     for content in (b"", b"\xff" * 9000, Envelopes(bytes(32), SWARM).seal(b"other", None)):
