@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from learnae.node.contribution import Contribution
-from learnae.node.history import KEEP_NODES, NODE_DEADLINE_S, PENALTY_S
+from learnae.node.history import KEEP_NODES, NODE_DEADLINE_S, PENALTY_S, History
 from learnae.node.session import Session
 from learnae.payload import Schema
 from learnae.swarm import Charter, Identity, Kind, Peer, PeerState, decode_announcement
@@ -191,6 +191,42 @@ def test_a_chain_that_leads_nowhere_is_walked_once_a_minute() -> None:
         bob.catch_up(NOW + i)
     assert len(transport.asked) == -(-200 // int(PENALTY_S))
     assert set(transport.asked) == {NODE_DEADLINE_S}
+
+
+def test_a_chain_that_comes_slowly_leaves_time_for_everything_else() -> None:
+    """Each node just in time, for ever: the thread that walks also publishes and listens."""
+    clock = [0.0]
+    liar = identity("liar")
+
+    def lie(sequence: int, previous: bytes) -> Announcement:
+        return Announcement(
+            swarm_id=CHARTER.swarm_id, peer_id=liar.peer_id, sequence=sequence, previous=previous,
+            kind=Kind.HELLO, round=0, payload=None, schema_digest=SCHEMA.digest, codec="i8",
+            samples=0, loss=None, addresses=(), time=NOW,
+        )  # fmt: skip
+
+    class SlowNodes(CountingNodes):
+        def get_node(self, cid: bytes, deadline_s: float) -> bytes:
+            self.asked.append(deadline_s)
+            clock[0] += 0.95 * deadline_s
+            return b"the next one"
+
+    transport = SlowNodes(MemoryNetwork(seed=3).endpoint("bob"))
+    history = History(transport, lambda: clock[0])  # type: ignore[arg-type]
+    somewhere, waited = b"\x01\x71\x12\x20" + bytes(32), 0.0
+
+    def take(data: bytes) -> Announcement:
+        return lie(10**6 - len(transport.asked), somewhere)
+
+    for second in range(600):
+        clock[0] = max(clock[0], float(second))
+        history.note(lie(10**6 + 2 * second, somewhere), 10, NOW)
+        began = clock[0]
+        history.catch_up(take, NOW)
+        assert clock[0] - began < 2 * NODE_DEADLINE_S
+        waited += clock[0] - began
+    assert len(transport.asked) > 40
+    assert waited < 0.3 * clock[0]
 
 
 def test_whoever_is_heard_is_reached() -> None:
