@@ -24,6 +24,7 @@ from learnae.transports.ipfs import IpfsTransport
 from learnae.transports.ipfs.dialling import is_dialable
 from learnae.transports.ipfs.frames import Frame, Sign, decode_frame, encode_frame
 from learnae.transports.ipfs.pubsub import IpfsSubscription
+from learnae.transports.ipfs.rpc import api_of_repo
 from learnae.transports.ipfs.store import KEEP_FETCHED
 
 DEADLINE_S = 20.0
@@ -286,6 +287,33 @@ def test_no_daemon(tmp_path: Path) -> None:
     for address in (f"ipfs:{tmp_path}", "ipfs:/ip4/127.0.0.1/tcp/1"):
         with pytest.raises(TransportError, match=r"no IPFS daemon .*learnae ipfs up"):
             open_transport(address, "ann")
+
+
+def test_a_damaged_api_file(
+    pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty, as a crash leaves it: no thread ends of it, and all is well with the next daemon."""
+    _, two, ann, bob = pair
+    heard = bob.subscribe(TOPIC)
+    bob.reach(ann.addresses())
+    asking: set[str] = set()
+
+    def watched(repo: str) -> str:
+        asking.add(threading.current_thread().name)
+        return api_of_repo(repo)
+
+    monkeypatch.setattr("learnae.transports.ipfs.rpc.api_of_repo", watched)
+    two.kill()
+    for content in ("", "/ip4/127.0.0.1/tcp/99999"):
+        (two.repo / "api").write_text(content)
+        with pytest.raises(TransportError, match="no IPFS daemon"):
+            bob.put(b"x")
+        asking.clear()
+        until(lambda: asking >= {"learnae-pubsub", "learnae-dial"})
+    two.start()
+    ann.publish(TOPIC, b"after")
+    taken: list[bytes] = []
+    until(lambda: taken.extend(heard.take()) or b"after" in taken)
 
 
 @pytest.mark.parametrize("address", ["ipfs:", "ipfs:/ip4/127.0.0.1/udp/1", "ipfs:/ip4/::"])

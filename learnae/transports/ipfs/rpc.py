@@ -53,13 +53,15 @@ def api_of_repo(repo: str) -> str:
     Unreachable
         None runs there.
     """
-    try:
-        with open(os.path.join(repo, "api"), encoding="ascii") as file:
-            return file.read(200).strip()
-    except (OSError, ValueError):
-        raise Unreachable(
-            f"no IPFS daemon runs on {repo}: start it with `learnae ipfs up`"
-        ) from None
+    api = ""
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(os.path.join(repo, "api"), encoding="ascii") as file,
+    ):
+        api = file.read(200).strip()
+    if not _is_interface(api):  # none, or cut short by a crash: not the user's mistake
+        raise Unreachable(f"no IPFS daemon runs on {repo}: start it with `learnae ipfs up`")
+    return api
 
 
 class Rpc:
@@ -361,9 +363,14 @@ def _is_multiaddr(api: str) -> bool:
     return re.match(r"/(ip4|ip6|dns|dns4|dns6)/", api) is not None
 
 
+def _is_interface(api: str) -> bool:
+    match = _MULTIADDR.fullmatch(api)
+    return match is not None and int(match[3]) <= 65535
+
+
 def _host_and_port(api: str) -> tuple[str, int]:
     match = _MULTIADDR.fullmatch(api)
-    if match is None or int(match[3]) > 65535:
+    if match is None or not _is_interface(api):
         raise UsageError(
             f"{api[:100]!r} is not the address of an IPFS daemon: write one like "
             "/ip4/127.0.0.1/tcp/5001"
