@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from learnae.errors import CharterError, NotFound, StateError, TransportError, UsageError
+from learnae.errors import CharterError, StateError, TransportError, UsageError
 from learnae.node.access import Access, open_swarm_transport
 from learnae.node.places import default_repo
 from learnae.node.swarmkey import find_swarm_key, key_path, write_swarm_key
@@ -22,7 +22,7 @@ __all__ = ["accept_invite", "make_invite"]
 #: Under this name the sealed charter is stored, so that no peer takes it for its own leftovers.
 STORE_NAME = "charter"
 CHARTER_NAME = "swarm.toml"
-TRY_S = 10.0
+TRY_S, PAUSE_S = 10.0, 0.2
 
 
 def make_invite(charter: Path, transport: str, *, public: bool = False) -> str:
@@ -148,8 +148,7 @@ def _fetch(invite: Invite, transport: str, access: Access, deadline_s: float) ->
             except TransportError as error:
                 if time.monotonic() > deadline:
                     raise _unreachable(invite, error) from error
-                if isinstance(error, NotFound):
-                    time.sleep(0.2)
+                time.sleep(PAUSE_S)
         if parse_charter(text).swarm_id != invite.swarm_id:
             raise CharterError("the invite's charter is another swarm's: ask for a new invite")
         # From now on whoever is invited to here, or by the same invite, finds it here too.

@@ -17,7 +17,7 @@ from learnae.node.places import default_repo
 from learnae.node.swarmkey import create_swarm_key, find_swarm_key, key_path
 from learnae.swarm import Charter, dump_charter, parse_charter
 from learnae.swarm.invite import Invite, decode_invite
-from learnae.transports import cid_text
+from learnae.transports import MemoryNetwork, cid_text
 from learnae.transports.keys import kubo_swarm_key
 from learnae.transports.seam import Nodes
 
@@ -115,6 +115,24 @@ def test_nobody_there(inviter: tuple[Path, str], second_machine: Path) -> None:
     with pytest.raises(TransportError, match=r"could be reached at /ip4/127\.0\.0\.1.*firewall"):
         accept_invite(lost, second_machine / "mine", deadline_s=0.5)
     assert bring_up(invite).startswith("ipfs:")
+
+
+def test_a_daemon_that_went_away_is_not_asked_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    away = MemoryNetwork(seed=1).endpoint("away")
+
+    def get(cid: bytes, max_nbytes: int, deadline_s: float) -> memoryview:
+        asked.append(cid)
+        raise TransportError("no IPFS daemon answers")
+
+    monkeypatch.setattr(away, "get", get)
+    monkeypatch.setattr("learnae.node.invite.open_swarm_transport", lambda *_: away)
+    invite = Invite(CHARTER.swarm_id, b"\x01\x55\x12\x20" + bytes(32), bytes(32), ())
+    with pytest.raises(TransportError, match="no IPFS daemon answers"):
+        accept_invite(invite, tmp_path, transport="ipfs:x", deadline_s=0.5)
+    assert 1 <= len(asked) <= 4
 
 
 def test_no_key_no_invite(inviter: tuple[Path, str], tmp_path: Path) -> None:
