@@ -188,10 +188,12 @@ def test_what_could_not_be_dropped_is_dropped_later(
 ) -> None:
     _, two, _, bob = pair
     cid = bob.put(sample(2 * MIB))
-    paths = two.blocks(cid_text(cid))
-    assert len(paths) == 3
+    node = bob.put_node(b"\xa0")
+    paths = two.blocks(cid_text(cid)) + two.blocks(cid_text(node))
+    assert len(paths) == 4
     two.kill()
     bob.drop(cid)
+    bob.drop_node(node)
     assert bob.owned() == []
     two.start()
     until(lambda: not any(path.exists() for path in paths))

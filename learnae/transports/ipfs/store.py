@@ -158,11 +158,7 @@ class IpfsStore:
             self._fetched.pop(cid, None)
         if not known:
             return
-        try:
-            self._discard(cid)
-        except TransportError as error:
-            log.debug("drop: %s", error)
-            self._unwanted.append(cid)  # once more when the daemon is back
+        self._discard_or_later(cid)
 
     def owned(self) -> list[bytes]:
         """List what this peer has put; see `learnae.transports.seam.Transport.owned`."""
@@ -211,7 +207,8 @@ class IpfsStore:
 
     def drop_node(self, cid: bytes) -> None:
         """Unpin and remove a node; see `learnae.transports.seam.Nodes.drop_node`."""
-        self._discard(cid)
+        _text(cid)
+        self._discard_or_later(cid)
 
     # -- keeping the repo small ----------------------------------------------------------
 
@@ -244,6 +241,13 @@ class IpfsStore:
             full = len(self._fetched) > KEEP_FETCHED
         if full:
             self._wake()
+
+    def _discard_or_later(self, cid: bytes) -> None:
+        try:
+            self._discard(cid)
+        except TransportError as error:
+            log.debug("drop: %s", error)
+            self._unwanted.append(cid)  # once more when the daemon is back
 
     def _discard(self, cid: bytes) -> None:
         """Unpin an object if the pin is ours, and remove those of its blocks nobody else pins."""
