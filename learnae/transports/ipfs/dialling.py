@@ -3,12 +3,16 @@
 Kubo in a private network without routing finds nobody by itself. What peers announce of their
 addresses is dialled here, one after another, in a thread of its own, and again whenever the
 connection is found missing. Announced addresses may be anything: only plain TCP addresses with a
-peer id are dialled, few for each peer, and of a bounded number of peers.
+peer id are dialled, few for each peer, and of a bounded number of peers. Nobody vouches for them
+either: any member can invent daemons, and can lie about another's address. So a daemon that was
+once connected is not pushed out of the book by those that never were, nor do these take more than
+every second turn; and the address that worked is tried beside what was announced since.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -35,6 +39,7 @@ _PER_PEER = 4
 _LOOK_EVERY_S = 5.0
 _DIAL_S = 5.0
 _BACKOFF_S = (1.0, 10.0)
+_PAUSE_S = 0.05
 BOOK = "learnae-peers.json"
 
 
@@ -52,6 +57,8 @@ def is_loopback(address: str) -> bool:
 @dataclass(slots=True)
 class _Entry:
     addresses: tuple[str, ...]
+    good: tuple[str, ...] = ()  # the one at which it was connected last
+    met: bool = False
     due: float = 0.0
     backoff_s: float = _BACKOFF_S[0]
 
@@ -72,7 +79,7 @@ class Dialler:
         self._only_loopback = False
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._closed = False
+        self._closing = threading.Event()
         self._path = None if rpc.repo is None else os.path.join(rpc.repo, BOOK)
         self._load()
         self._thread = threading.Thread(target=self._run, name="learnae-dial", daemon=True)
@@ -94,7 +101,7 @@ class Dialler:
 
     def close(self) -> None:
         """Stop dialling."""
-        self._closed = True
+        self._closing.set()
         self._wake.set()
 
     def join(self) -> None:
@@ -102,41 +109,61 @@ class Dialler:
         self._thread.join(5.0)
 
     def _enter(self, peer: str, addresses: tuple[str, ...]) -> bool:
-        entry = self._book.get(peer)
-        if entry is not None and entry.addresses == addresses:
-            self._book.move_to_end(peer)
-            return False
-        self._book[peer] = _Entry(addresses)
+        entry = self._book.setdefault(peer, _Entry((), due=time.monotonic()))
         self._book.move_to_end(peer)
-        while len(self._book) > _PEERS:
-            self._book.popitem(last=False)
+        if entry.addresses == addresses:
+            return False
+        entry.addresses = addresses
+        entry.due = min(entry.due, time.monotonic() + _BACKOFF_S[0])
+        if len(self._book) > _PEERS:
+            others = (name for name, e in self._book.items() if name != peer and not e.met)
+            del self._book[next(others, next(iter(self._book)))]
         return True
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closing.is_set():
             with contextlib.suppress(TransportError):
                 self._look()
             self._wake.wait(_LOOK_EVERY_S)
             self._wake.clear()
+            self._closing.wait(_PAUSE_S)
 
     def _look(self) -> None:
         """Dial everybody who is not connected and whose turn it is."""
         self._know_oneself()
-        peers = self._rpc.call("swarm/peers", deadline_s=_DIAL_S)[0].get("Peers") or []
-        connected = {peer.get("Peer") for peer in peers}
-        changed = False
-        with self._lock:
-            todo = list(reversed(self._book.items()))  # the newest first
-        for peer, entry in todo:
-            if self._closed:
+        for turn in itertools.count():
+            peer = self._next(self._connected(), turn % 2 == 0)
+            if peer is None or self._closing.wait(_PAUSE_S):
                 return
-            if peer == self._own or peer in connected or time.monotonic() < entry.due:
-                continue
-            if self._dial(entry):
-                changed = True
+            with self._lock:
+                entry = self._book.get(peer)
+            if entry is not None and self._dial(entry):
                 log.info("connected to the daemon %s", peer)
-        if changed:
-            self._save()
+                self._save()
+
+    def _connected(self) -> set[str]:
+        """Ask who is connected, and note in the book who was met, and where."""
+        peers = self._rpc.call("swarm/peers", deadline_s=_DIAL_S)[0].get("Peers") or []
+        places = {str(peer.get("Peer")): str(peer.get("Addr")) for peer in peers}
+        with self._lock:
+            for peer, entry in self._book.items():
+                if peer in places:
+                    entry.met = True
+                    address = f"{places[peer]}/p2p/{peer}"
+                    if address in entry.addresses:  # else it is they who dialled
+                        entry.good = (address,)
+        return set(places)
+
+    def _next(self, connected: set[str], met: bool) -> str | None:
+        """Choose whom to dial: who waits longest of those `met`, or not; else of the others."""
+        now = time.monotonic()
+        with self._lock:
+            due = [
+                (entry.met is not met, entry.due, peer)
+                for peer, entry in self._book.items()
+                if peer != self._own and peer not in connected and entry.due <= now
+            ]
+        return min(due)[2] if due else None
 
     def _know_oneself(self) -> None:
         if not self._own:
@@ -147,12 +174,15 @@ class Dialler:
             self._only_loopback = bool(addresses) and all(map(is_loopback, addresses))
 
     def _dial(self, entry: _Entry) -> bool:
-        for address in entry.addresses:
-            if self._only_loopback and not is_loopback(address):
-                continue
-            with contextlib.suppress(TransportError):
-                timeout = {"timeout": f"{_DIAL_S:g}s"}
-                self._rpc.call("swarm/connect", address, deadline_s=_DIAL_S + 1, options=timeout)
+        addresses = [
+            address
+            for address in dict.fromkeys(entry.addresses + entry.good)
+            if not self._only_loopback or is_loopback(address)
+        ]
+        timeout = {"timeout": f"{_DIAL_S:g}s"}
+        with contextlib.suppress(TransportError):
+            if addresses:  # the daemon tries all of them at the same time
+                self._rpc.call("swarm/connect", *addresses, deadline_s=_DIAL_S + 1, options=timeout)
                 entry.due, entry.backoff_s = 0.0, _BACKOFF_S[0]
                 return True
         entry.due = time.monotonic() + entry.backoff_s
