@@ -150,6 +150,17 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
  *         of two equally near to the lower:
  *         -127 -96 -74 -56 -41 -27 -13 0 12 23 36 49 63 79 99 127.
  *         Value = scale * level.
+ *   sign  groups of LEARNAE_SIGN_GROUP elements: all scales, then all signs, one bit each, the
+ *         lowest of a byte first, 1 where the element has its sign bit (-0 has it); bits left
+ *         over at the end are 0. The scale is the mean of the magnitudes: they are summed in
+ *         eight interleaved lanes (element i of the group in lane i mod 8, each lane from 0
+ *         on, lanes added in order), and the sum is multiplied by 1/n, n being their number;
+ *         each operation rounded to f32, an overflow to the largest float. Value = scale or -scale.
+ *         Meant for differences: see learnae_payload_write_with(). NaN as in i8.
+ *   ternary  the same, with codes of 2 bits: with t = 0.7f * the mean of the magnitudes as in
+ *         sign, 0 where the magnitude is not above t, else 1, or 3 where the element is negative
+ *         (Li & Liu 2016). The scale is the mean of the magnitudes above t alone, summed in the
+ *         same lanes; 0 where there are none. Value = 0, scale or -scale.
  *   topk  for differences: of a block's n elements the k of largest magnitude, rounded to bf16,
  *         and their indices; of equal ones the first. The others count as 0. NaN is largest.
  *         The payload's `parameter` is k in a full block; a shorter one keeps the same part,
@@ -162,13 +173,16 @@ typedef enum learnae_codec {
     LEARNAE_CODEC_F16 = 3,
     LEARNAE_CODEC_I8 = 4,
     LEARNAE_CODEC_I4 = 5,
+    LEARNAE_CODEC_SIGN = 6,
+    LEARNAE_CODEC_TERNARY = 7,
     LEARNAE_CODEC_TOPK = 8
 } learnae_codec;
 
 #define LEARNAE_I8_GROUP 256
 #define LEARNAE_I4_GROUP 64
+#define LEARNAE_SIGN_GROUP 256 /* of ternary too */
 
-/* The codec's short name ("f32", "bf16", "f16", "i8", "i4", "topk"), or NULL for an unknown id. */
+/* The codec's short name ("f32", "bf16", "ternary" ...), or NULL for an unknown id. */
 const char *learnae_codec_name(uint32_t codec);
 
 /* ---- The payload, version 1 -----------------------------------------------------------
@@ -263,8 +277,8 @@ learnae_status learnae_payload_open(const void *bytes, size_t nbytes, uint64_t m
                                     learnae_payload *payload, learnae_message *message);
 
 /* Check every block: its CRC-32C, that its padding is zero, that scales are finite and not
- * negative, and that no bit is set behind the last code. Only after LEARNAE_OK can the calls below
- * be sure of what they read; they are memory-safe without it too. */
+ * negative, that no bit is set behind the last code, and that no code of ternary is 2. Only after
+ * LEARNAE_OK can the calls below be sure of what they read; they are memory-safe without it too. */
 learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message);
 
 /* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. Of a payload
@@ -274,8 +288,9 @@ learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t v
                                       learnae_message *message);
 
 /* acc[i] = acc[i] + weight*value[i], block by block, so that the peer's model never exists
- * in full. f32, bf16, f16: the product weight*value is rounded once. i8, i4:
- * weight*scale is rounded once a group, its product with code or level once an element. */
+ * in full. f32, bf16, f16: the product weight*value is rounded once. With
+ * scales: weight*scale is rounded once a group, its product with code or level once an element
+ * (sign: 1 or -1; ternary: 0, 1 or -1). */
 learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
                                           float weight, float *acc, learnae_message *message);
 

@@ -10,6 +10,8 @@ static const struct codec codecs[N_CODECS] = {
     [LEARNAE_CODEC_F16] = {"f16", 16, 0},
     [LEARNAE_CODEC_I8] = {"i8", 8, LEARNAE_I8_GROUP},
     [LEARNAE_CODEC_I4] = {"i4", 4, LEARNAE_I4_GROUP},
+    [LEARNAE_CODEC_SIGN] = {"sign", 1, LEARNAE_SIGN_GROUP},
+    [LEARNAE_CODEC_TERNARY] = {"ternary", 2, LEARNAE_SIGN_GROUP},
     [LEARNAE_CODEC_TOPK] = {"topk", 0, 0},
 };
 

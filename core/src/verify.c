@@ -21,6 +21,21 @@ static bool spare_bits_zero(uint32_t codec, const uint8_t *at, const struct exte
     return used == 0 || at[extent->content_nbytes - 1] >> used == 0;
 }
 
+/* No code of ternary is 2: the upper bit of a pair is set only where the lower is. */
+static bool pairs_valid(const uint8_t *codes, size_t nbytes) {
+    uint64_t wrong = 0;
+    size_t i = 0;
+    for (; i + 8 <= nbytes; i += 8) {
+        uint64_t pairs;
+        memcpy(&pairs, codes + i, sizeof pairs);
+        wrong |= pairs & ~(pairs << 1) & 0xaaaaaaaaaaaaaaaau;
+    }
+    for (; i < nbytes; i++) {
+        wrong |= codes[i] & ~((uint64_t)codes[i] << 1) & 0xaau;
+    }
+    return wrong == 0;
+}
+
 /* What a codec's definition asks of a block. */
 static learnae_status check_content(const learnae_payload *payload, uint32_t block,
                                     const uint8_t *at, const struct extent *extent,
@@ -36,6 +51,12 @@ static learnae_status check_content(const learnae_payload *payload, uint32_t blo
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
                                      "payload block %u of %u has bits behind its last code that "
                                      "are not 0",
+                                     (unsigned)block, (unsigned)payload->n_blocks);
+    }
+    if (payload->codec == LEARNAE_CODEC_TERNARY &&
+        !pairs_valid(at + scales_nbytes, extent->content_nbytes - (size_t)scales_nbytes)) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                     "payload block %u of %u has a ternary code of 2",
                                      (unsigned)block, (unsigned)payload->n_blocks);
     }
     if (payload->codec == LEARNAE_CODEC_TOPK &&

@@ -29,7 +29,7 @@ Float32: TypeAlias = NDArray[np.float32]
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 
 CODECS: Mapping[str, int] = MappingProxyType(
-    {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5, "topk": 8}
+    {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5, "sign": 6, "ternary": 7, "topk": 8}
 )
 
 

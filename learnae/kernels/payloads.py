@@ -91,8 +91,8 @@ def payload_write(
     Raises
     ------
     ValueError
-        Also where a codec with scales (``i8``, ``i4``) meets a NaN or infinity; the message
-        names the element.
+        Also where a codec with scales (``i8`` and all below a byte) meets a NaN or infinity;
+        the message names the element.
     """
     if len(schema_digest) != _SCHEMA_NBYTES:
         raise ValueError(f"a schema digest has 32 bytes, not {len(schema_digest)}")

@@ -48,16 +48,16 @@ static FORGE_UNUSED uint64_t forge_up(uint64_t n) {
 }
 
 /* Codecs 1 to this. */
-#define FORGE_LAST_CODEC LEARNAE_CODEC_I4
+#define FORGE_LAST_CODEC LEARNAE_CODEC_TERNARY
 
 static FORGE_UNUSED uint64_t forge_bits(uint64_t codec) {
-    static const uint8_t bits[FORGE_LAST_CODEC + 1] = {0, 32, 16, 16, 8, 4};
+    static const uint8_t bits[FORGE_LAST_CODEC + 1] = {0, 32, 16, 16, 8, 4, 1, 2};
     return bits[codec];
 }
 
 /* Elements that share a scale, or 0. */
 static FORGE_UNUSED uint64_t forge_group(uint64_t codec) {
-    static const uint16_t groups[FORGE_LAST_CODEC + 1] = {0, 0, 0, 0, 256, 64};
+    static const uint16_t groups[FORGE_LAST_CODEC + 1] = {0, 0, 0, 0, 256, 64, 256, 256};
     return groups[codec];
 }
 
@@ -74,9 +74,14 @@ static FORGE_UNUSED uint64_t forge_content(uint64_t codec, uint64_t length) {
 static FORGE_UNUSED int forge_code(uint64_t codec, const uint8_t *codes, size_t i) {
     static const int8_t levels[16] = {-127, -96, -74, -56, -41, -27, -13, 0,
                                       12,   23,  36,  49,  63,  79,  99,  127};
+    static const int8_t pairs[4] = {0, 1, -2, -1};
     switch (codec) {
     case LEARNAE_CODEC_I4:
         return levels[i % 2 ? codes[i / 2] / 16 : codes[i / 2] % 16];
+    case LEARNAE_CODEC_SIGN:
+        return (codes[i / 8] & 1u << i % 8) != 0 ? -1 : 1;
+    case LEARNAE_CODEC_TERNARY:
+        return pairs[codes[i / 4] >> i % 4 * 2 & 3];
     default:
         return (int8_t)codes[i];
     }

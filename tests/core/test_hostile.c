@@ -19,9 +19,12 @@ static void good_of(struct bytes *bytes, const struct forge *forge) {
     bytes->nbytes = (size_t)forge_nbytes(forge);
     CHECK(bytes->nbytes <= MAX_NBYTES);
     memset(bytes->at, 0, bytes->nbytes);
+    const bool ternary =
+        forge->codec == LEARNAE_CODEC_TERNARY; /* of which not all codes are good */
     const size_t codes = (size_t)forge_scales(forge->codec, 256);
     for (size_t i = codes; i < forge_content(forge->codec, 256); i++) { /* the first block's */
-        bytes->at[LEARNAE_HEADER_NBYTES + 64 + i] = (uint8_t)(random_bits() & 0x3f);
+        bytes->at[LEARNAE_HEADER_NBYTES + 64 + i] =
+            (uint8_t)(ternary ? (random_bits() & 0x55) * 3 : random_bits() & 0x3f);
     }
     forge_frame(forge, bytes->at);
     forge_seal(bytes->at, bytes->nbytes);
@@ -182,7 +185,8 @@ static void test_mutated(void) {
 
 /* What only learnae_payload_verify() sees, in a vector's first block and in its last of 188 (or
  * 187) elements. i8: a scale of 4 bytes, 256 codes, 60 bytes of padding. i4: four scales, 128 bytes
- * of codes; in the last block three scales and 94 bytes. */
+ * of codes; in the last block three scales and 94 bytes. sign and ternary: a scale, then 32 or 64
+ * bytes. */
 static void test_blocks(void) {
     static const struct {
         uint32_t codec, n_elements;
@@ -210,6 +214,19 @@ static void test_blocks(void) {
         {LEARNAE_CODEC_I4, 700, 2, 103, 0xff000000, LEARNAE_ERR_FORMAT},
         {LEARNAE_CODEC_I4, 699, 2, 104, 0x0f00, LEARNAE_OK}, /* half of the last byte */
         {LEARNAE_CODEC_I4, 699, 2, 104, 0x1f00, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_SIGN, 700, 0, 0, 0x7f800000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_SIGN, 700, 0, 32, 0xffffffff, LEARNAE_OK},
+        {LEARNAE_CODEC_SIGN, 700, 0, 36, 1, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_SIGN, 700, 2, 24, 0x0fffffff,
+         LEARNAE_OK}, /* 188 bits end in its last byte */
+        {LEARNAE_CODEC_SIGN, 700, 2, 24, 0x1fffffff, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_TERNARY, 700, 0, 0, 0xff800000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_TERNARY, 700, 0, 64, 0x7f, LEARNAE_OK},
+        {LEARNAE_CODEC_TERNARY, 700, 0, 12, 0x02, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_TERNARY, 700, 0, 64, 0x80000000, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_TERNARY, 699, 2, 47, 0x3fffffff, LEARNAE_OK}, /* the last byte has 3 codes */
+        {LEARNAE_CODEC_TERNARY, 699, 2, 47, 0x7fffffff, LEARNAE_ERR_FORMAT},
+        {LEARNAE_CODEC_TERNARY, 699, 2, 47, 0x2fffffff, LEARNAE_ERR_FORMAT},
     };
     struct bytes bytes;
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {

@@ -30,6 +30,8 @@ static void test_names(void) {
     CHECK(strcmp(learnae_codec_name(LEARNAE_CODEC_F16), "f16") == 0);
     CHECK(strcmp(learnae_codec_name(LEARNAE_CODEC_I8), "i8") == 0);
     CHECK(strcmp(learnae_codec_name(LEARNAE_CODEC_I4), "i4") == 0);
+    CHECK(strcmp(learnae_codec_name(LEARNAE_CODEC_SIGN), "sign") == 0);
+    CHECK(strcmp(learnae_codec_name(LEARNAE_CODEC_TERNARY), "ternary") == 0);
     CHECK(learnae_codec_name(0) == NULL && learnae_codec_name(1000) == NULL);
     CHECK(learnae_codec_name(UINT32_MAX) == NULL);
 }

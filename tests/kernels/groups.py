@@ -9,7 +9,7 @@ __all__ = ["GROUPS", "encode", "unpack"]
 
 Float32 = NDArray[np.float32]
 # Elements that share a scale, and bits of a code.
-GROUPS = {"i8": (256, 8), "i4": (64, 4)}
+GROUPS = {"i8": (256, 8), "i4": (64, 4), "sign": (256, 1), "ternary": (256, 2)}
 LEVELS_I4 = np.array([-127, -96, -74, -56, -41, -27, -13, 0, 12, 23, 36, 49, 63, 79, 99, 127])
 
 
@@ -39,12 +39,43 @@ def encode_i8(rows: Float32) -> tuple[Float32, NDArray[np.int8]]:
     return scales, np.where(zero[:, None], 0, codes).astype(np.int8)
 
 
+def mean_above(rows: Float32, thresholds: Float32, kept: NDArray[np.bool_]) -> Float32:
+    """Return each row's mean magnitude above its threshold, where `kept` too; 0 of none."""
+    magnitudes = np.abs(rows)
+    above = kept & (magnitudes > thresholds[:, None])
+    magnitudes = np.where(above, magnitudes, np.float32(0))
+    lanes = np.zeros((len(rows), 8), np.float32)
+    for first in range(0, rows.shape[1], 8):
+        lanes = lanes + magnitudes[:, first : first + 8]
+    total = lanes[:, 0]
+    for lane in range(1, 8):
+        total = total + lanes[:, lane]
+    n = above.sum(axis=1).astype(np.float32)
+    mean = np.minimum(total * (np.float32(1) / n), np.finfo(np.float32).max)
+    return np.where(n > 0, mean, np.float32(0)).astype(np.float32)
+
+
+def encode_signs(codec: str, rows: Float32, kept: NDArray[np.bool_]) -> tuple[Float32, Float32]:
+    """Return the scales and the codes; `kept` says which elements are not filled up."""
+    mean = mean_above(rows, np.full(len(rows), -1, np.float32), kept)
+    negative = np.signbit(rows)
+    if codec == "sign":
+        return mean, negative.astype(np.uint8)
+    thresholds = np.float32(0.7) * mean
+    above = np.abs(rows) > thresholds[:, None]
+    return mean_above(rows, thresholds, kept), np.where(above, np.where(negative, 3, 1), 0)
+
+
 def encode(codec: str, x: Float32) -> bytes:
     """Encode one block, without padding."""
     length, n_bits = GROUPS[codec]
     rows = rows_of(x, length)
     with np.errstate(all="ignore"):
-        scales, signed = encode_i8(rows)
+        if codec in ("sign", "ternary"):
+            kept = np.arange(rows.size).reshape(rows.shape) < x.size
+            scales, signed = encode_signs(codec, rows, kept)
+        else:
+            scales, signed = encode_i8(rows)
     codes = signed.ravel()[: x.size]
     if codec == "i4":  # argmin takes the first, lower one of two equally near
         codes = np.abs(LEVELS_I4 - codes[:, None].astype(int)).argmin(axis=1)
@@ -56,5 +87,6 @@ def unpack(codec: str, data: bytes, m: int) -> tuple[Float32, Float32]:
     length, n_bits = GROUPS[codec]
     scales = np.frombuffer(data, np.float32, -(-m // length))
     codes = unpacked(data[scales.nbytes :], n_bits, m)
-    numbers = LEVELS_I4[codes] if codec == "i4" else codes.view(np.int8)
+    tables = {"i4": LEVELS_I4, "sign": np.array([1, -1]), "ternary": np.array([0, 1, -2, -1])}
+    numbers = tables[codec][codes] if codec in tables else codes.view(np.int8)
     return np.repeat(scales, length)[:m], numbers.astype(np.float32)

@@ -188,7 +188,9 @@ def test_verify_finds_every_damaged_byte_of_the_blocks(k: ModuleType, codec: str
     k.payload_verify(k.payload_open(bytes(data), CAP))
 
 
-@pytest.mark.parametrize(("codec", "group"), [("i8", 0), ("i4", 0), ("i4", 3)])
+@pytest.mark.parametrize(
+    ("codec", "group"), [("i8", 0), ("i4", 0), ("i4", 3), ("sign", 1), ("ternary", 0)]
+)
 @pytest.mark.parametrize("scale", [-1.0, -1e-45, np.nan, np.inf, -np.inf])
 def test_verify_refuses_bad_scales(k: ModuleType, codec: str, group: int, scale: float) -> None:
     data = bytearray(reference.payload(codec, DIGEST, [np.ones(300, np.float32)], 256))
@@ -206,7 +208,10 @@ def test_verify_takes_a_scale_of_minus_zero(k: ModuleType) -> None:
     assert k.payload_decode(view, 0).tolist() == [0.0] * 3
 
 
-@pytest.mark.parametrize(("codec", "n", "last"), [("i4", 301, 4 * 5 + 150)])
+@pytest.mark.parametrize(
+    ("codec", "n", "last"),
+    [("i4", 301, 4 * 5 + 150), ("sign", 301, 8 + 37), ("ternary", 301, 8 + 75)],
+)
 def test_verify_refuses_bits_behind_the_last_code(
     k: ModuleType, codec: str, n: int, last: int
 ) -> None:
@@ -214,6 +219,15 @@ def test_verify_refuses_bits_behind_the_last_code(
     data[HEADER_NBYTES + 64 + last] |= 0x80
     view = k.payload_open(bytes(with_table(data, 1)), CAP)
     with pytest.raises(PayloadError, match="behind"):
+        k.payload_verify(view)
+
+
+@pytest.mark.parametrize("where", [8, 50, 8 + 74])
+def test_verify_refuses_a_ternary_code_of_2(k: ModuleType, where: int) -> None:
+    data = bytearray(reference.payload("ternary", DIGEST, [np.ones(300, np.float32)]))
+    data[HEADER_NBYTES + 64 + where] = 0b01_10_00_11
+    view = k.payload_open(bytes(with_table(data, 1)), CAP)
+    with pytest.raises(PayloadError, match="ternary code of 2"):
         k.payload_verify(view)
 
 

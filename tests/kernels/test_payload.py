@@ -165,7 +165,9 @@ def test_scales_cannot_carry_nonfinite_which_is_named(
     assert ("NaN" if np.isnan(bad) else "infinity") in str(error.value)
 
 
-@pytest.mark.parametrize(("codec", "expected"), [("i8", 0.0069), ("i4", 0.0900)])
+@pytest.mark.parametrize(
+    ("codec", "expected"), [("i8", 0.0069), ("i4", 0.0900), ("sign", 0.602), ("ternary", 0.438)]
+)
 def test_error_on_normal_numbers(k: ModuleType, codec: str, expected: float) -> None:
     x = np.random.default_rng(4).standard_normal(100_000).astype(np.float32)
     view = k.payload_open(k.payload_write(codec, DIGEST, [x]), x.size)

@@ -28,8 +28,8 @@ __all__ = ["CASES", "Case", "build", "crc32c", "files"]
 Float32 = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-CODEC_IDS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5}
-FINITE_ONLY = ("i8", "i4")
+CODEC_IDS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5, "sign": 6, "ternary": 7}
+FINITE_ONLY = ("i8", "i4", "sign", "ternary")
 LEVELS_I4 = np.array([-127, -96, -74, -56, -41, -27, -13, 0, 12, 23, 36, 49, 63, 79, 99, 127])
 FOLDER = Path(__file__).resolve().parent
 
@@ -169,10 +169,49 @@ def _encode_i4(x: Float32) -> tuple[bytes, Float32]:
     return encoded, _decoded(scales, [LEVELS_I4[group] for group in levels])
 
 
+def _mean(magnitudes: list[tuple[int, np.float32]]) -> np.float32:
+    """Return the mean, summed in eight lanes by each element's index; 0 of none."""
+    lanes = [np.float32(0)] * 8
+    with np.errstate(over="ignore"):
+        for i, magnitude in magnitudes:
+            lanes[i % 8] += magnitude
+        total = lanes[0]
+        for lane in lanes[1:]:
+            total += lane
+        factor = np.float32(1) / np.float32(max(1, len(magnitudes)))
+        return min(total * factor, np.finfo(np.float32).max)
+
+
+def _encode_sign(x: Float32) -> tuple[bytes, Float32]:
+    groups = [x[start : start + 256] for start in range(0, x.size, 256)]
+    scales = [_mean(list(enumerate(np.abs(group)))) for group in groups]
+    packed = np.packbits(np.signbit(x), bitorder="little").tobytes()
+    codes = [np.where(np.signbit(group), -1, 1) for group in groups]
+    return np.array(scales, dtype="<f4").tobytes() + packed, _decoded(scales, codes)
+
+
+def _encode_ternary(x: Float32) -> tuple[bytes, Float32]:
+    scales, codes = [], []
+    for start in range(0, x.size, 256):
+        magnitudes = list(enumerate(np.abs(x[start : start + 256])))
+        threshold = np.float32(0.7) * _mean(magnitudes)
+        above = [(i, magnitude) for i, magnitude in magnitudes if magnitude > threshold]
+        scales.append(_mean(above))
+        code = np.zeros(len(magnitudes), np.int64)
+        code[[i for i, _ in above]] = 1
+        codes.append(np.where(np.signbit(x[start : start + 256]), -code, code))
+    pairs = np.append(np.concatenate(codes) & 3, [0, 0, 0])[: -(-x.size // 4) * 4].reshape(-1, 4)
+    packed = (pairs << np.array([0, 2, 4, 6])).sum(axis=1).astype(np.uint8)
+    return np.array(scales, dtype="<f4").tobytes() + packed.tobytes(), _decoded(scales, codes)
+
+
 def _encode(codec: str, x: Float32) -> tuple[bytes, Float32]:
     if codec == "f32":
         return x.astype("<f4").tobytes(), x  # all bits, those of a NaN too
-    encoders = {"bf16": _encode_bf16, "f16": _encode_f16, "i8": _encode_i8, "i4": _encode_i4}
+    encoders = {
+        "bf16": _encode_bf16, "f16": _encode_f16, "i8": _encode_i8, "i4": _encode_i4,
+        "sign": _encode_sign, "ternary": _encode_ternary,
+    }  # fmt: skip
     encoded, decoded = encoders[codec](x)
     return encoded, _canonical(decoded)
 

@@ -129,6 +129,42 @@ LEARNAE_INLINE void unpack_32_i4(uint8_t *codes, const uint8_t *packed) {
     store_16(codes + 16, _mm_unpackhi_epi8(even, odd));
 }
 
+/* Each byte to its eight places, where one of its bits is left. */
+LEARNAE_INLINE void unpack_32_sign(uint8_t *codes, const uint8_t *packed) {
+    const __m256i place = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32((int)read_u32(packed)), place);
+    const __m256i negative = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+    _mm256_storeu_si256((__m256i *)(void *)codes, _mm256_or_si256(negative, _mm256_set1_epi8(1)));
+}
+
+/* Half a byte is two codes: one table has what the first stands for, one what the second does. */
+LEARNAE_INLINE void unpack_32_ternary(uint8_t *codes, const uint8_t *packed) {
+    const __m128i first = _mm_setr_epi8(0, 1, -2, -1, 0, 1, -2, -1, 0, 1, -2, -1, 0, 1, -2, -1);
+    const __m128i second = _mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, -2, -2, -2, -2, -1, -1, -1, -1);
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)packed);
+    const __m128i nibble = _mm_set1_epi8(15);
+    const __m128i halves =
+        _mm_and_si128(_mm_unpacklo_epi8(bytes, _mm_srli_epi16(bytes, 4)), nibble);
+    const __m128i even = _mm_shuffle_epi8(first, halves), odd = _mm_shuffle_epi8(second, halves);
+    store_16(codes, _mm_unpacklo_epi8(even, odd));
+    store_16(codes + 16, _mm_unpackhi_epi8(even, odd));
+}
+
+LEARNAE_INLINE vec vec_abs(vec a) {
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+LEARNAE_INLINE vec vec_where_above(vec a, vec b, vec c) {
+    return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ), c);
+}
+LEARNAE_INLINE uint32_t vec_bits_above(vec a, vec b) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+LEARNAE_INLINE uint32_t vec_bits_negative(vec a) {
+    return (uint32_t)_mm256_movemask_ps(a);
+}
+
 /* A comparison is -1 where it holds: taking all of them away counts the levels passed. */
 LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
     const __m256i code = _mm256_loadu_si256((const __m256i *)(const void *)codes);

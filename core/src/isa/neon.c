@@ -125,6 +125,58 @@ LEARNAE_INLINE void unpack_32_i4(uint8_t *codes, const uint8_t *packed) {
     vst1q_u8(codes + 16, vzip2q_u8(even, odd));
 }
 
+/* Each byte to its eight places, where one of its bits is left. */
+LEARNAE_INLINE void unpack_32_sign(uint8_t *codes, const uint8_t *packed) {
+    const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+    for (int i = 0; i < 2; i++) {
+        const uint8x16_t bytes =
+            vcombine_u8(vdup_n_u8(packed[2 * i]), vdup_n_u8(packed[2 * i + 1]));
+        vst1q_u8(codes + 16 * i, vorrq_u8(vtstq_u8(bytes, bit), vdupq_n_u8(1)));
+    }
+}
+
+/* Half a byte is two codes: one table has what the first stands for, one what the second does. */
+LEARNAE_INLINE void unpack_32_ternary(uint8_t *codes, const uint8_t *packed) {
+    static const int8_t first[16] = {0, 1, -2, -1, 0, 1, -2, -1, 0, 1, -2, -1, 0, 1, -2, -1};
+    static const int8_t second[16] = {0, 0, 0, 0, 1, 1, 1, 1, -2, -2, -2, -2, -1, -1, -1, -1};
+    const uint8x8_t bytes = vld1_u8(packed), nibble = vdup_n_u8(15);
+    const uint8x8_t low = vand_u8(bytes, nibble), high = vshr_n_u8(bytes, 4);
+    const uint8x16_t halves = vcombine_u8(vzip1_u8(low, high), vzip2_u8(low, high));
+    const uint8x16_t even = vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(first)), halves);
+    const uint8x16_t odd = vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(second)), halves);
+    vst1q_u8(codes, vzip1q_u8(even, odd));
+    vst1q_u8(codes + 16, vzip2q_u8(even, odd));
+}
+
+LEARNAE_INLINE vec vec_abs(vec a) {
+    return vec_pair(vabsq_f32(a.low), vabsq_f32(a.high));
+}
+
+LEARNAE_INLINE float32x4_t where(uint32x4_t mask, float32x4_t a) {
+    return vreinterpretq_f32_u32(vandq_u32(mask, vreinterpretq_u32_f32(a)));
+}
+
+LEARNAE_INLINE vec vec_where_above(vec a, vec b, vec c) {
+    return vec_pair(where(vcgtq_f32(a.low, b.low), c.low),
+                    where(vcgtq_f32(a.high, b.high), c.high));
+}
+
+/* One bit of each of eight masks. */
+LEARNAE_INLINE uint32_t mask_bits(uint32x4_t low, uint32x4_t high) {
+    const uint8x8_t bit = vcreate_u8(0x8040201008040201u);
+    const uint16x8_t mask = vcombine_u16(vmovn_u32(low), vmovn_u32(high));
+    return vaddv_u8(vand_u8(vmovn_u16(mask), bit));
+}
+
+LEARNAE_INLINE uint32_t vec_bits_above(vec a, vec b) {
+    return mask_bits(vcgtq_f32(a.low, b.low), vcgtq_f32(a.high, b.high));
+}
+
+LEARNAE_INLINE uint32_t vec_bits_negative(vec a) {
+    return mask_bits(vcltzq_s32(vreinterpretq_s32_f32(a.low)),
+                     vcltzq_s32(vreinterpretq_s32_f32(a.high)));
+}
+
 /* A comparison is -1 where it holds: taking all of them away counts the levels passed. */
 LEARNAE_INLINE uint8x16_t levels_passed(uint8x16_t codes) {
     uint8x16_t level = vdupq_n_u8(0);

@@ -66,6 +66,31 @@ LEARNAE_INLINE void unpack_32_i4(uint8_t *codes, const uint8_t *packed) {
     }
 }
 
+LEARNAE_INLINE void unpack_32_sign(uint8_t *codes, const uint8_t *packed) {
+    for (size_t i = 0; i < 32; i++) {
+        codes[i] = scalar_code_sign(packed, i);
+    }
+}
+
+LEARNAE_INLINE void unpack_32_ternary(uint8_t *codes, const uint8_t *packed) {
+    for (size_t i = 0; i < 32; i++) {
+        codes[i] = scalar_code_ternary(packed, i);
+    }
+}
+
+LEARNAE_INLINE vec vec_abs(vec a) {
+    return scalar_from_bits(scalar_magnitude(a));
+}
+LEARNAE_INLINE vec vec_where_above(vec a, vec b, vec c) {
+    return a > b ? c : 0.0f;
+}
+LEARNAE_INLINE uint32_t vec_bits_above(vec a, vec b) {
+    return a > b;
+}
+LEARNAE_INLINE uint32_t vec_bits_negative(vec a) {
+    return scalar_bits(a) >> 31;
+}
+
 LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
     for (size_t i = 0; i < 32; i += 2) {
         scalar_pack_i4(packed + i / 2, codes + i, 2);

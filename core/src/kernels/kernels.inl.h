@@ -8,7 +8,10 @@
  *                  nearest even; i8 takes magnitudes up to 127
  *   bits           LANES unsigned integers: bits_zero bits_max bits_reduce (the largest),
  *                  vec_magnitude (the bits without the sign)
- *   codes          32 at a time: unpack_32_i4 to int8, pack_32_i4 from the codes of i8
+ *   codes          32 at a time: unpack_32_{i4,sign,ternary} to int8, pack_32_i4 from the codes of
+ *                  i8
+ *   masks          a bit for each lane: vec_bits_negative (of the sign), vec_bits_above(a, b)
+ *                  where a > b; with vec_abs and vec_where_above(a, b, c): c where a > b, else 0
  *   wide           LANES doubles: wide_load wide_store wide_from wide_sub wide_mul wide_add
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -56,9 +59,24 @@
 #undef N_BITS
 #undef GROUP
 
+#define CODEC sign
+#define N_BITS 1
+#define GROUP LEARNAE_SIGN_GROUP
+#include "packed.inl.h"
+#undef CODEC
+#undef N_BITS
+
+#define CODEC ternary
+#define N_BITS 2
+#include "packed.inl.h"
+#undef CODEC
+#undef N_BITS
+#undef GROUP
+
 #include "mean.inl.h"
 
 #include "encode.inl.h"
+#include "signs.inl.h"
 
 #include "distance.inl.h"
 
@@ -67,21 +85,24 @@ static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n
     memcpy(dst, source->data, n * sizeof *dst);
 }
 
+#define EVERY_CODEC(kernel, topk)                                                                  \
+    {                                                                                              \
+        [LEARNAE_CODEC_F32] = KERNEL(kernel##f32),                                                 \
+        [LEARNAE_CODEC_BF16] = KERNEL(kernel##bf16),                                               \
+        [LEARNAE_CODEC_F16] = KERNEL(kernel##f16),                                                 \
+        [LEARNAE_CODEC_I8] = KERNEL(kernel##i8),                                                   \
+        [LEARNAE_CODEC_I4] = KERNEL(kernel##i4),                                                   \
+        [LEARNAE_CODEC_SIGN] = KERNEL(kernel##sign),                                               \
+        [LEARNAE_CODEC_TERNARY] = KERNEL(kernel##ternary),                                         \
+        [LEARNAE_CODEC_TOPK] = topk}
+
 /* The row, but for its name and the checksum. */
 #define KERNELS                                                                                    \
-    .add = {[LEARNAE_CODEC_F32] = KERNEL(add_f32),                                                 \
-            [LEARNAE_CODEC_BF16] = KERNEL(add_bf16),                                               \
-            [LEARNAE_CODEC_F16] = KERNEL(add_f16),                                                 \
-            [LEARNAE_CODEC_I8] = KERNEL(add_i8),                                                   \
-            [LEARNAE_CODEC_I4] = KERNEL(add_i4),                                                   \
-            [LEARNAE_CODEC_TOPK] = learnae_internal_add_topk},                                     \
-    .mean = KERNEL(mean), .decode = {[LEARNAE_CODEC_F32] = KERNEL(decode_f32),                     \
-                                     [LEARNAE_CODEC_BF16] = KERNEL(decode_bf16),                   \
-                                     [LEARNAE_CODEC_F16] = KERNEL(decode_f16),                     \
-                                     [LEARNAE_CODEC_I8] = KERNEL(decode_i8),                       \
-                                     [LEARNAE_CODEC_I4] = KERNEL(decode_i4),                       \
-                                     [LEARNAE_CODEC_TOPK] = learnae_internal_decode_topk},         \
+    .add = EVERY_CODEC(add_, learnae_internal_add_topk), .mean = KERNEL(mean),                     \
+    .decode = EVERY_CODEC(decode_, learnae_internal_decode_topk),                                  \
     .encode_bf16 = KERNEL(encode_bf16), .encode_f16 = KERNEL(encode_f16),                          \
     .encode_groups = {[LEARNAE_CODEC_I8] = KERNEL(encode_i8),                                      \
-                      [LEARNAE_CODEC_I4] = KERNEL(encode_i4)},                                     \
+                      [LEARNAE_CODEC_I4] = KERNEL(encode_i4),                                      \
+                      [LEARNAE_CODEC_SIGN] = KERNEL(encode_sign),                                  \
+                      [LEARNAE_CODEC_TERNARY] = KERNEL(encode_ternary)},                           \
     .distance = KERNEL(distance)

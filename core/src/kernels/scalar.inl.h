@@ -126,3 +126,48 @@ LEARNAE_INLINE void scalar_pack_i4(uint8_t *packed, const uint8_t *codes, size_t
 LEARNAE_INLINE uint32_t scalar_magnitude(float value) {
     return scalar_bits(value) & 0x7fffffffu;
 }
+
+/* As an int8: 1 or -1. */
+LEARNAE_INLINE uint8_t scalar_code_sign(const uint8_t *packed, size_t i) {
+    return (packed[i / 8] >> i % 8 & 1) != 0 ? 0xff : 1;
+}
+
+/* As an int8: two bits with their sign. */
+LEARNAE_INLINE uint8_t scalar_code_ternary(const uint8_t *packed, size_t i) {
+    static const uint8_t codes[4] = {0, 1, 0xfe, 0xff};
+    return codes[packed[i / 4] >> i % 4 * 2 & 3];
+}
+
+/* The lanes in order. A sum that overflowed would make an infinite scale: the largest float is as
+ * good for such a group, and can be carried. */
+LEARNAE_INLINE float scalar_mean(const float sum[8], const float count[8]) {
+    float total = sum[0], n = count[0];
+    for (int i = 1; i < 8; i++) {
+        total += sum[i];
+        n += count[i];
+    }
+    const float mean = n > 0.0f ? total * (1.0f / n) : 0.0f;
+    return mean > FLT_MAX ? FLT_MAX : mean;
+}
+
+/* Bits 0, 1, 2 ... of a byte to bits 0, 2, 4 ... */
+LEARNAE_INLINE uint32_t scalar_spread(uint32_t bits) {
+    bits = (bits | bits << 4) & 0x0f0fu;
+    bits = (bits | bits << 2) & 0x3333u;
+    return (bits | bits << 1) & 0x5555u;
+}
+
+/* The codes of eight elements: 1 where `above` is set, 3 where `negative` is too. */
+LEARNAE_INLINE uint16_t scalar_pairs(uint32_t above, uint32_t negative) {
+    return (uint16_t)(scalar_spread(above) | scalar_spread(above & negative) << 1);
+}
+
+/* One byte, of the first four elements or fewer. */
+LEARNAE_INLINE uint8_t scalar_pack_ternary(const float *src, float threshold, size_t n) {
+    uint32_t above = 0, negative = 0;
+    for (size_t i = 0; i < (n < 4 ? n : 4); i++) {
+        above |= (uint32_t)(scalar_from_bits(scalar_magnitude(src[i])) > threshold) << i;
+        negative |= scalar_bits(src[i]) >> 31 << i;
+    }
+    return (uint8_t)scalar_pairs(above, negative);
+}

@@ -21,6 +21,8 @@ CODES = {
     CODECS["f16"]: (16, 0),
     CODECS["i8"]: (8, 256),
     CODECS["i4"]: (4, 64),
+    CODECS["sign"]: (1, 256),
+    CODECS["ternary"]: (2, 256),
     CODECS["topk"]: (0, 0),  # not all elements have one
 }
 _TOPK = CODECS["topk"]

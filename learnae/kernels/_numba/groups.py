@@ -1,4 +1,4 @@
-"""Codecs whose groups of elements share a scale: i8 and i4.
+"""Codecs whose groups of elements share a scale: i8, i4, sign and ternary.
 
 A block has all its scales first, then all its codes. Codes are turned into the numbers that they
 stand for, a group at a time; the rest is the same for all of these codecs.
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from learnae.kernels._numba.jit import NAN, jit
+from learnae.kernels._numba.signs import encode_signs, encode_ternary
 from learnae.kernels._seam import CODECS
 
 __all__ = ["LEVELS_I4", "accumulate_groups", "decode_groups", "encode_groups"]
 
-I4 = CODECS["i4"]
+I4, SIGN, TERNARY = CODECS["i4"], CODECS["sign"], CODECS["ternary"]
 SMALLEST = np.float32(2.0**-110)
 LARGEST_CODE = np.float32(127.0)
 MAX_GROUP = 256
@@ -40,6 +41,14 @@ def _unpack(u8: Any, codec: int, codes: int, first: int, n: int, out: Any) -> No
         for i in range(n):
             pair = np.int64(u8[codes + (first + i) // 2])
             out[i] = np.float32(LEVELS_I4[pair >> (4 * (i % 2)) & 15])
+    elif codec == SIGN:
+        for i in range(n):
+            bits = np.int64(u8[codes + (first + i) // 8])
+            out[i] = np.float32(1 - 2 * (bits >> (i % 8) & 1))
+    elif codec == TERNARY:
+        for i in range(n):
+            pair = np.int64(u8[codes + (first + i) // 4]) >> (2 * (i % 4)) & 3
+            out[i] = np.float32(pair - 4 if pair >= 2 else pair)
     else:
         for i in range(n):
             out[i] = np.float32(np.int8(u8[codes + first + i]))
@@ -76,23 +85,27 @@ def accumulate_groups(raw: Any, codec: int, at: int, m: int, weight: Any, acc: A
 
 
 @jit
-def _encode_i8(src: Any, scales: Any, index: int, codes: Any) -> int:
-    """Encode one group; return its first non-finite element, or -1."""
+def _first_nonfinite(src: Any) -> int:
+    for i in range(src.size):
+        if not abs(src[i]) < np.inf:
+            return i
+    return -1
+
+
+@jit
+def _encode_i8(src: Any, scales: Any, index: int, codes: Any) -> None:
+    """Encode one group of finite elements."""
     largest = np.float32(0.0)
     for i in range(src.size):
-        magnitude = abs(src[i])
-        if not magnitude < np.inf:
-            return i
-        largest = max(largest, magnitude)
+        largest = max(largest, abs(src[i]))
     if largest < SMALLEST:
         scales[index] = np.float32(0.0)
         codes[: src.size] = 0
-        return -1
+        return
     scales[index] = largest / LARGEST_CODE
     inverse = LARGEST_CODE / largest
     for i in range(src.size):
         codes[i] = np.int8(np.rint(src[i] * inverse))
-    return -1
 
 
 @jit
@@ -111,12 +124,19 @@ def encode_groups(codec: int, src: Any, scales: Any, packed: Any) -> int:
     group = _group_of(codec)
     codes = np.empty(MAX_GROUP, np.int8)
     for first in range(0, src.size, group):
-        n = min(group, src.size - first)
-        bad = _encode_i8(src[first : first + n], scales, first // group, codes)
+        part = src[first : first + group]
+        n, index = part.size, first // group
+        bad = _first_nonfinite(part)
         if bad >= 0:
             return first + bad
-        if codec == I4:
-            _pack_i4(codes, n, packed[first // 2 :])
+        if codec == SIGN:
+            scales[index] = encode_signs(part, packed[first // 8 :])
+        elif codec == TERNARY:
+            scales[index] = encode_ternary(part, packed[first // 4 :])
         else:
-            packed[first : first + n] = codes[:n].view(np.uint8)
+            _encode_i8(part, scales, index, codes)
+            if codec == I4:
+                _pack_i4(codes, n, packed[first // 2 :])
+            else:
+                packed[first : first + n] = codes[:n].view(np.uint8)
     return -1

@@ -252,6 +252,10 @@ def payload_verify(view: PayloadView) -> None:
         used = m * CODES[geometry.codec][0] % 8
         if used and block[geometry.content_nbytes(m) - 1] >> used:
             _refuse(f"bits behind the last code of block {index} are not zero")
+        if geometry.codec == CODECS["ternary"]:
+            pairs = block[4 * scales.size :]
+            if (pairs & ~(pairs << 1) & 0xAA).any():
+                _refuse(f"block {index} has a ternary code of 2")
 
 
 def payload_decode(view: PayloadView, vector: int, out: Float32) -> None:
