@@ -47,10 +47,12 @@
 #if defined(__GNUC__)
 #define LEARNAE_HIDDEN __attribute__((visibility("hidden")))
 #define LEARNAE_INLINE static inline __attribute__((always_inline, unused))
+#define LEARNAE_NOINLINE __attribute__((noinline))
 #define LEARNAE_PRINTF(at, first) __attribute__((format(printf, at, first)))
 #else
 #define LEARNAE_HIDDEN
 #define LEARNAE_INLINE static inline
+#define LEARNAE_NOINLINE
 #define LEARNAE_PRINTF(at, first)
 #endif
 

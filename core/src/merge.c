@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "internal.h"
+#include "threads.h"
 
 /* Values decoded at a time where they need a place of their own: 16 KiB, a part of the
  * smallest first-level cache. */
@@ -25,6 +25,40 @@ static learnae_status fail_null(const char *name, learnae_message *message) {
     return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "%s is NULL", name);
 }
 
+/* The bytes that hold one vector, near enough. */
+static uint64_t vector_nbytes(const learnae_payload *payload) {
+    return payload->nbytes / payload->n_vectors;
+}
+
+static size_t n_tiles(size_t n_elements) {
+    return n_elements / TILE_LENGTH + (n_elements % TILE_LENGTH != 0);
+}
+
+static size_t tile_end(size_t start, size_t n_elements) {
+    return n_elements - start < TILE_LENGTH ? n_elements : start + TILE_LENGTH;
+}
+
+struct decoding {
+    const learnae_payload *payload;
+    uint32_t vector;
+    float *dst;
+};
+
+static void decode_tiles(void *context, struct tiles *tiles) {
+    const struct decoding *call = context;
+    decode_kernel *const decode = learnae_internal_kernels()->decode[call->payload->codec];
+    for (size_t tile; next_tile(tiles, &tile);) {
+        const size_t start = tile * TILE_LENGTH;
+        const size_t end = tile_end(start, (size_t)call->payload->n_elements);
+        for (size_t at = start, length; at < end; at += length) {
+            const struct source source =
+                learnae_internal_source(call->payload, call->vector, at, &length);
+            length = length < end - at ? length : end - at;
+            decode(call->dst + at, &source, length);
+        }
+    }
+}
+
 learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t vector, float *dst,
                                       learnae_message *message) {
     const learnae_status status = check_vector(payload, vector, message);
@@ -34,12 +68,9 @@ learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t v
     if (dst == NULL) {
         return fail_null("dst", message);
     }
-    const struct kernel_table *kernels = learnae_internal_kernels();
-    const size_t n = (size_t)payload->n_elements;
-    for (size_t start = 0, length; start < n; start += length) {
-        const struct source source = learnae_internal_source(payload, vector, start, &length);
-        kernels->decode[payload->codec](dst + start, &source, length);
-    }
+    struct decoding call = {payload, vector, dst};
+    learnae_internal_run(decode_tiles, &call, n_tiles((size_t)payload->n_elements),
+                         vector_nbytes(payload) + 4 * payload->n_elements);
     return LEARNAE_OK;
 }
 
@@ -52,42 +83,58 @@ static size_t run_length(const learnae_payload *const *payloads, size_t n_payloa
     return n;
 }
 
-/* Add one run of payloads to dst[start .. start + n). Their blocks may end at different
+struct merge {
+    float *dst;
+    float own_weight;
+    const learnae_payload *const *payloads;
+    const float *weights;
+    size_t n_payloads;
+    uint32_t vector;
+    size_t n_elements;
+};
+
+/* Add payloads first .. first + n_run to dst[start .. end). Their blocks may end at different
  * elements, so each step goes to the nearest end; all ends are multiples of BLOCK_STEP. */
-static void add_run(const struct kernel_table *kernels, float *dst, float own_weight,
-                    const learnae_payload *const *payloads, const float *weights, size_t n_run,
-                    uint32_t vector, size_t start, size_t n) {
-    const uint32_t codec = n_run == 0 ? (uint32_t)LEARNAE_CODEC_F32 : payloads[0]->codec;
-    for (size_t done = 0, step; done < n; done += step) {
+static void add_run(const struct merge *call, float own_weight, size_t first, size_t n_run,
+                    size_t start, size_t end) {
+    const uint32_t codec = n_run == 0 ? (uint32_t)LEARNAE_CODEC_F32 : call->payloads[first]->codec;
+    add_kernel *const add = learnae_internal_kernels()->add[codec];
+    for (size_t at = start, step; at < end; at += step) {
         struct source sources[MAX_SOURCES] = {{0}};
-        step = n - done;
+        step = end - at;
         for (size_t k = 0; k < n_run; k++) {
             size_t left;
-            sources[k] = learnae_internal_source(payloads[k], vector, start + done, &left);
-            sources[k].weight = weights[k];
+            sources[k] =
+                learnae_internal_source(call->payloads[first + k], call->vector, at, &left);
+            sources[k].weight = call->weights[first + k];
             step = left < step ? left : step;
         }
-        float *out = dst + start + done;
-        kernels->add[codec](out, out, own_weight, sources, n_run, step);
+        add(call->dst + at, call->dst + at, own_weight, sources, n_run, step);
     }
 }
 
-static void add_all(float *dst, float own_weight, const learnae_payload *const *payloads,
-                    const float *weights, size_t n_payloads, uint32_t vector, size_t n_elements) {
-    const struct kernel_table *kernels = learnae_internal_kernels();
-    for (size_t start = 0; start < n_elements; start += TILE_LENGTH) {
-        const size_t left = n_elements - start;
-        const size_t n = left < TILE_LENGTH ? left : TILE_LENGTH;
-        float base_weight = own_weight;
+static void merge_tiles(void *context, struct tiles *tiles) {
+    const struct merge *call = context;
+    for (size_t tile; next_tile(tiles, &tile);) {
+        const size_t start = tile * TILE_LENGTH;
+        float own_weight = call->own_weight;
         size_t done = 0;
         do {
-            const size_t n_run = run_length(payloads + done, n_payloads - done);
-            add_run(kernels, dst, base_weight, payloads + done, weights + done, n_run, vector,
-                    start, n);
-            base_weight = 1.0f; /* exact */
+            const size_t n_left = call->n_payloads - done;
+            const size_t n_run = n_left == 0 ? 0 : run_length(call->payloads + done, n_left);
+            add_run(call, own_weight, done, n_run, start, tile_end(start, call->n_elements));
+            own_weight = 1.0f; /* exact */
             done += n_run;
-        } while (done < n_payloads);
+        } while (done < call->n_payloads);
     }
+}
+
+static void merge(struct merge *call) {
+    uint64_t nbytes = 8 * (uint64_t)call->n_elements;
+    for (size_t k = 0; k < call->n_payloads; k++) {
+        nbytes += vector_nbytes(call->payloads[k]);
+    }
+    learnae_internal_run(merge_tiles, call, n_tiles(call->n_elements), nbytes);
 }
 
 learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
@@ -99,7 +146,8 @@ learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32
     if (acc == NULL) {
         return fail_null("acc", message);
     }
-    add_all(acc, 1.0f, &payload, &weight, 1, vector, (size_t)payload->n_elements);
+    struct merge call = {acc, 1.0f, &payload, &weight, 1, vector, (size_t)payload->n_elements};
+    merge(&call);
     return LEARNAE_OK;
 }
 
@@ -124,10 +172,9 @@ learnae_status learnae_payload_average(float *dst, float own_weight,
     if (dst == NULL && n_elements > 0) {
         return fail_null("dst", message);
     }
-    const learnae_payload *const no_payload = NULL; /* NULL + 0 is undefined */
-    const float no_weight = 0.0f;
-    add_all(dst, own_weight, n_payloads == 0 ? &no_payload : payloads,
-            n_payloads == 0 ? &no_weight : weights, n_payloads, vector, (size_t)n_elements);
+    struct merge call = {dst,        own_weight, payloads,          weights,
+                         n_payloads, vector,     (size_t)n_elements};
+    merge(&call);
     return LEARNAE_OK;
 }
 

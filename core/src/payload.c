@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "header.h"
+#include "threads.h"
 
 /* Values of the difference decoded at a time beside a block of sums: 16 KiB of the stack. */
 #define PIECE_LENGTH 4096
@@ -123,23 +124,68 @@ static learnae_status fail_nonfinite(const struct job *job, const float *values,
                                  learnae_codec_name(job->codec));
 }
 
-/* All blocks of one vector, and their table entries. */
-static learnae_status write_vector(const struct job *job, uint32_t vector, uint8_t *at,
-                                   uint8_t *entry, learnae_message *message) {
-    float scratch[LEARNAE_BLOCK_LENGTH];
-    for (uint64_t block = 0; block < job->geometry.blocks_per_vector; block++) {
-        const size_t start = (size_t)(block * LEARNAE_BLOCK_LENGTH);
-        const struct extent extent = learnae_internal_extent(&job->geometry, block);
-        const float *values = block_values(job, vector, start, extent.length, scratch);
-        if (!learnae_internal_encode(job->codec, at, values, &extent)) {
-            return fail_nonfinite(job, values, vector, start, message);
-        }
-        put_u32(entry, (uint32_t)extent.nbytes);
-        put_u32(entry + 4, learnae_crc32c(0, at, extent.nbytes));
-        at += extent.nbytes;
-        entry += TABLE_ENTRY_NBYTES;
+struct writing {
+    const struct job *job;
+    uint8_t *table;
+    learnae_message *message; /* NULL while threads are at work */
+    atomic_size_t bad;        /* the first block found that cannot be encoded, or n_blocks */
+};
+
+/* One block and its table entry; false where its values cannot be encoded. */
+static bool write_block(const struct writing *call, size_t block, float *scratch) {
+    const struct job *job = call->job;
+    const struct geometry *geometry = &job->geometry;
+    const uint32_t vector = (uint32_t)(block / geometry->blocks_per_vector);
+    const size_t place = (size_t)(block % geometry->blocks_per_vector);
+    const size_t start = place * LEARNAE_BLOCK_LENGTH;
+    const struct extent extent = learnae_internal_extent(geometry, block);
+    uint8_t *const at = call->table + geometry->table_nbytes + vector * geometry->vector_nbytes +
+                        place * geometry->full.nbytes;
+    uint8_t *const entry = call->table + block * TABLE_ENTRY_NBYTES;
+    const float *values = block_values(job, vector, start, extent.length, scratch);
+    if (!learnae_internal_encode(job->codec, at, values, &extent)) {
+        fail_nonfinite(job, values, vector, start, call->message);
+        return false;
     }
-    return LEARNAE_OK;
+    put_u32(entry, (uint32_t)extent.nbytes);
+    put_u32(entry + 4, learnae_crc32c(0, at, extent.nbytes));
+    return true;
+}
+
+/* As in verify.c: the first block that cannot be encoded is found whoever takes it. Not inlined,
+ * as otherwise the scratch would be there twice. */
+static LEARNAE_NOINLINE void write_tiles(void *context, struct tiles *tiles) {
+    struct writing *call = context;
+    float scratch[LEARNAE_BLOCK_LENGTH];
+    for (size_t block; next_tile(tiles, &block);) {
+        size_t bad = atomic_load(&call->bad);
+        if (block >= bad) {
+            return;
+        }
+        if (!write_block(call, block, scratch)) {
+            while (block < bad && !atomic_compare_exchange_weak(&call->bad, &bad, block)) {
+            }
+            return;
+        }
+    }
+}
+
+/* All blocks, and their table entries. */
+static learnae_status write_blocks(uint8_t *table, const struct job *job,
+                                   learnae_message *message) {
+    const size_t n_blocks = (size_t)job->geometry.n_blocks;
+    struct writing call = {job, table, NULL, n_blocks};
+    learnae_internal_run(write_tiles, &call, n_blocks,
+                         job->geometry.nbytes + 4 * job->n_elements * job->n_vectors);
+    const size_t bad = atomic_load(&call.bad);
+    if (bad == n_blocks) {
+        return LEARNAE_OK;
+    }
+    struct tiles again = {bad, bad + 1}; /* for the message */
+    call.message = message;
+    atomic_store(&call.bad, n_blocks);
+    write_tiles(&call, &again);
+    return LEARNAE_ERR_NONFINITE;
 }
 
 /* Over zeros. */
@@ -176,16 +222,11 @@ static learnae_status write_job(void *dst, size_t dst_nbytes, const struct job *
     uint8_t *const header = dst;
     uint8_t *const table = header + LEARNAE_HEADER_NBYTES;
     memset(header, 0, (size_t)(LEARNAE_HEADER_NBYTES + geometry->table_nbytes));
-    for (uint32_t v = 0; v < job->n_vectors; v++) {
-        uint8_t *at = table + geometry->table_nbytes + v * geometry->vector_nbytes;
-        uint8_t *entry = table + v * geometry->blocks_per_vector * TABLE_ENTRY_NBYTES;
-        const learnae_status status = write_vector(job, v, at, entry, message);
-        if (status != LEARNAE_OK) {
-            return status;
-        }
+    const learnae_status status = write_blocks(table, job, message);
+    if (status == LEARNAE_OK) {
+        write_header(header, job);
     }
-    write_header(header, job);
-    return LEARNAE_OK;
+    return status;
 }
 
 /* ---- Models -------------------------------------------------------------------------- */

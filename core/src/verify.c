@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "internal.h"
+#include "threads.h"
 
 /* Finite and not negative. -0 is not negative. */
 static bool scales_valid(const uint8_t *scales, size_t nbytes) {
@@ -86,19 +86,58 @@ static learnae_status check_block(const learnae_payload *payload, uint32_t block
     return check_content(payload, block, at, extent, message);
 }
 
+/* Blocks checked before a thread takes the next: together as large as a tile of floats. */
+static size_t blocks_a_tile(const struct geometry *geometry) {
+    const size_t n = TILE_LENGTH * sizeof(float) / geometry->full.nbytes;
+    return n < 1 ? 1 : n;
+}
+
+struct verification {
+    const learnae_payload *payload;
+    struct geometry geometry;
+    atomic_size_t bad; /* the first block found that is not right, or n_blocks */
+};
+
+static learnae_status verify_block(struct verification *call, size_t block,
+                                   learnae_message *message) {
+    const learnae_payload *payload = call->payload;
+    const struct geometry *geometry = &call->geometry;
+    const uint64_t vector = block / geometry->blocks_per_vector;
+    const uint64_t place = block % geometry->blocks_per_vector;
+    const uint8_t *at = payload->bytes + LEARNAE_HEADER_NBYTES + geometry->table_nbytes +
+                        vector * geometry->vector_nbytes + place * geometry->full.nbytes;
+    const struct extent extent = learnae_internal_extent(geometry, block);
+    return check_block(payload, (uint32_t)block, at, &extent, message);
+}
+
+/* A thread's blocks ascend: behind one that is not right it has no more to do, but another may
+ * still find one before that. */
+static void verify_tiles(void *context, struct tiles *tiles) {
+    struct verification *call = context;
+    const size_t step = blocks_a_tile(&call->geometry);
+    for (size_t tile; next_tile(tiles, &tile);) {
+        for (size_t block = tile * step; block < (tile + 1) * step; block++) {
+            size_t bad = atomic_load(&call->bad);
+            if (block >= bad) {
+                return;
+            }
+            if (verify_block(call, block, NULL) != LEARNAE_OK) {
+                while (block < bad && !atomic_compare_exchange_weak(&call->bad, &bad, block)) {
+                }
+                return;
+            }
+        }
+    }
+}
+
 learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message) {
     if (payload == NULL) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "payload is NULL");
     }
-    const struct geometry geometry = learnae_internal_geometry_of(payload);
-    const uint8_t *at = payload->bytes + LEARNAE_HEADER_NBYTES + geometry.table_nbytes;
-    for (uint32_t block = 0; block < payload->n_blocks; block++) {
-        const struct extent extent = learnae_internal_extent(&geometry, block);
-        const learnae_status status = check_block(payload, block, at, &extent, message);
-        if (status != LEARNAE_OK) {
-            return status;
-        }
-        at += extent.nbytes;
-    }
-    return LEARNAE_OK;
+    struct verification call = {payload, learnae_internal_geometry_of(payload), payload->n_blocks};
+    const size_t step = blocks_a_tile(&call.geometry);
+    learnae_internal_run(verify_tiles, &call, (payload->n_blocks + step - 1) / step,
+                         payload->nbytes);
+    const size_t bad = atomic_load(&call.bad);
+    return bad < payload->n_blocks ? verify_block(&call, bad, message) : LEARNAE_OK;
 }

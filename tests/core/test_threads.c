@@ -113,6 +113,83 @@ static void test_leaves_refused(void) {
           LEARNAE_ERR_ARGUMENT);
 }
 
+/* Payloads written, read, merged and checked by three threads and by one. */
+static void check_payload(uint32_t codec) {
+    static const uint8_t schema[LEARNAE_SCHEMA_NBYTES] = {1};
+    static const float factors[N_MODELS] = {0.5f, -1, 0.25f, 3, 1, 0.125f, 2};
+    const float *vectors[2] = {models[0], models[1]};
+    const learnae_payload *payloads[N_MODELS];
+    learnae_payload payload;
+    learnae_message message;
+    size_t nbytes;
+    CHECK(learnae_payload_nbytes(codec, 2, LENGTH, &nbytes, NULL) == LEARNAE_OK);
+    uint8_t *bytes[2];
+    float *results[2];
+    for (size_t i = 0; i < 2; i++) {
+        bytes[i] = checked_alloc(nbytes);
+        results[i] = checked_alloc(2 * LENGTH * sizeof(float));
+        memcpy(results[i], models[2], LENGTH * sizeof(float));
+        CHECK(learnae_set_threads(1 + 2 * i) == LEARNAE_OK);
+        CHECK(learnae_payload_write(bytes[i], nbytes, codec, schema, vectors, 2, LENGTH, NULL) ==
+              LEARNAE_OK);
+        CHECK(learnae_payload_open(bytes[i], nbytes, LENGTH, &payload, NULL) == LEARNAE_OK);
+        CHECK(learnae_payload_verify(&payload, NULL) == LEARNAE_OK);
+        for (size_t k = 0; k < N_MODELS; k++) {
+            payloads[k] = &payload;
+        }
+        CHECK(learnae_payload_average(results[i], 0.5f, payloads, factors, N_MODELS, 1, LENGTH,
+                                      NULL) == LEARNAE_OK);
+        CHECK(learnae_payload_decode(&payload, 1, results[i] + LENGTH, NULL) == LEARNAE_OK);
+    }
+    CHECK(memcmp(bytes[0], bytes[1], nbytes) == 0);
+    CHECK(memcmp(results[0], results[1], 2 * LENGTH * sizeof(float)) == 0);
+    /* of many damaged blocks the first is named: number 3, in spite of 5 and the last */
+    const size_t block_nbytes = (nbytes - LEARNAE_HEADER_NBYTES) / payload.n_blocks;
+    bytes[1][nbytes - 70] ^= 1;
+    bytes[1][LEARNAE_HEADER_NBYTES + block_nbytes * 11 / 2] ^= 1;
+    bytes[1][LEARNAE_HEADER_NBYTES + block_nbytes * 7 / 2] ^= 1;
+    for (int call = 0; call < N_CALLS; call++) {
+        CHECK(learnae_payload_verify(&payload, &message) == LEARNAE_ERR_CHECKSUM);
+        CHECK(strstr(message.text, "block 3 of") != NULL);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        free(bytes[i]);
+        free(results[i]);
+    }
+}
+
+/* Of many elements that cannot be written the first is named. */
+static void check_nonfinite(void) {
+    static const uint8_t schema[LEARNAE_SCHEMA_NBYTES] = {1};
+    float *vector = checked_alloc(LENGTH * sizeof(float));
+    memset(vector, 0, LENGTH * sizeof(float));
+    vector[LENGTH - 1] = vector[70000] = vector[40001] = float_from_bits(0x7f800000);
+    const float *vectors[1] = {vector};
+    size_t nbytes;
+    CHECK(learnae_payload_nbytes(LEARNAE_CODEC_I8, 1, LENGTH, &nbytes, NULL) == LEARNAE_OK);
+    void *bytes = checked_alloc(nbytes);
+    for (int call = 0; call < N_CALLS; call++) {
+        learnae_message message;
+        CHECK(learnae_payload_write(bytes, nbytes, LEARNAE_CODEC_I8, schema, vectors, 1, LENGTH,
+                                    &message) == LEARNAE_ERR_NONFINITE);
+        CHECK(strstr(message.text, "an infinity at element 40001") != NULL);
+    }
+    free(bytes);
+    free(vector);
+}
+
+static void test_payloads(void) {
+    for (size_t k = 0; k < 3; k++) {
+        fill_floats(models[k], LENGTH, FILL_FINITE);
+    }
+    for (uint32_t codec = 1; learnae_codec_name(codec) != NULL; codec++) {
+        check_payload(codec);
+    }
+    check_nonfinite();
+    CHECK(learnae_set_threads(1) == LEARNAE_OK);
+    CHECK(learnae_average(expected, const_models(), weights, N_MODELS, LENGTH, NULL) == LEARNAE_OK);
+}
+
 static void *caller(void *unused) {
     (void)unused;
     float *dst = checked_alloc(LENGTH * sizeof *dst);
@@ -168,6 +245,7 @@ int main(void) {
     test_number();
     test_leaves();
     test_leaves_refused();
+    test_payloads();
     test_callers_at_once();
     test_fork();
     CHECK(learnae_set_threads(1) == LEARNAE_OK);
