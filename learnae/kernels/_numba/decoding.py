@@ -63,7 +63,7 @@ def _block_at(block: Any, k: int) -> tuple[int, int, int]:
 
 @jit
 def _n_kept(block: Any, m: int) -> int:
-    return int(block.parameter * m + block.length - 1) // block.length
+    return int((block.parameter * m + block.length - 1) // block.length)
 
 
 @jit
