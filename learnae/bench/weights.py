@@ -10,10 +10,11 @@ freedom, which gives `i8` and `bf16` the errors that they have on trained dense 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learnae.kernels import Float32
 
-__all__ = ["sample_models", "sample_weights"]
+__all__ = ["sample_models", "sample_step", "sample_weights"]
 
 _FREEDOM = 20
 _LAYER = 65536
@@ -25,9 +26,25 @@ def sample_weights(n: int, seed: int = 0) -> Float32:
     """Return `n` weights; the same for the same seed."""
     random = np.random.default_rng(seed)
     length = min(n, _PERIOD)
+    scales = _scales(random, length)
+    return np.resize((random.standard_t(_FREEDOM, length) * scales).astype(np.float32), n)
+
+
+def sample_step(n: int, seed: int = 0) -> Float32:
+    """Return what a few steps of training add to `sample_weights` of the same seed.
+
+    A thousandth of each layer's scale, normally distributed.
+    """
+    length = min(n, _PERIOD)
+    scales = _scales(np.random.default_rng(seed), length)
+    noise = np.random.default_rng(seed + 1).normal(0.0, 1e-3, length)
+    return np.resize((noise * scales).astype(np.float32), n)
+
+
+def _scales(random: np.random.Generator, length: int) -> NDArray[np.float64]:
+    """Return each weight's scale."""
     scales = 2.0 ** -random.uniform(2, 6, -(-length // _LAYER))
-    values = random.standard_t(_FREEDOM, length) * np.repeat(scales, _LAYER)[:length]
-    return np.resize(values.astype(np.float32), n)
+    return np.repeat(scales, _LAYER)[:length]
 
 
 def sample_models(n: int, k: int, seed: int = 0) -> tuple[Float32, ...]:

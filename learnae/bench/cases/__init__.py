@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from learnae.bench.cases.averaging import AVERAGING
+from learnae.bench.cases.differences import DIFFERENCES
 from learnae.bench.cases.entry import Inputs, Kernel, Prepared
 from learnae.bench.cases.merging import MERGING
 from learnae.bench.cases.payloads import PAYLOADS
 
 __all__ = ["KERNELS", "Inputs", "Kernel", "Prepared"]
 
-KERNELS: tuple[Kernel, ...] = (*AVERAGING, *MERGING, *PAYLOADS)
+KERNELS: tuple[Kernel, ...] = (*AVERAGING, *MERGING, *PAYLOADS, *DIFFERENCES)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import cast
 
 import numpy as np
 
 from learnae import kernels
 from learnae.bench.floor import Traffic
-from learnae.bench.weights import sample_models, sample_weights
+from learnae.bench.weights import sample_models, sample_step, sample_weights
 from learnae.kernels import Float32, PayloadView
 
 __all__ = ["SCHEMA", "Inputs", "Kernel", "Prepared", "codec_error", "encode"]
@@ -56,6 +56,11 @@ class Inputs:
         sizes = np.array([(1, 4, 16)[i % 3] for i in range(_N_LEAVES)])
         ends = np.cumsum(sizes)[:-1] * n // sizes.sum()
         return [np.split(model, ends) for model in self.models]
+
+    @cached_property
+    def later(self) -> Float32:
+        """What the first model has become after a few steps of training, as `models[0]` is now."""
+        return np.asarray(self.models[0] + sample_step(self.n), np.float32)
 
     def payload(self, codec: str, i: int) -> PayloadView:
         """Return the payload of the i-th model as it was when it was first asked for."""

@@ -12,6 +12,7 @@ from learnae.bench.rivals.entry import Rival
 from learnae.bench.rivals.flower import FLOWER
 from learnae.bench.rivals.hivemind import HIVEMIND
 from learnae.bench.rivals.jax import JAX
+from learnae.bench.rivals.lossless import LOSSLESS
 from learnae.bench.rivals.numpy import NUMPY
 from learnae.bench.rivals.safetensors import SAFETENSORS
 from learnae.bench.rivals.torch import TORCH
@@ -20,7 +21,7 @@ __all__ = ["ALWAYS", "Rival", "installed", "missing", "rivals_of"]
 
 # What every installation of learnae has beside it.
 ALWAYS: tuple[Rival, ...] = NUMPY
-_OPTIONAL: tuple[Rival, ...] = (*JAX, *TORCH, *FLOWER, *HIVEMIND, *SAFETENSORS)
+_OPTIONAL: tuple[Rival, ...] = (*JAX, *TORCH, *FLOWER, *HIVEMIND, *SAFETENSORS, *LOSSLESS)
 
 
 def installed() -> tuple[Rival, ...]:
