@@ -55,7 +55,7 @@ class Daemons:
     def _start(self, repo: Path) -> subprocess.Popen[bytes]:
         with open(repo / LOG, "wb") as log:
             return subprocess.Popen(
-                ["sh", "-c", TIED, "sh", *daemon_command(repo)],
+                ["sh", "-c", TIED, "sh", *daemon_command()],
                 env=daemon_environment(repo, private=True),
                 stdin=subprocess.PIPE,
                 stdout=log,

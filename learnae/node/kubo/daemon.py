@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from learnae.errors import TransportError, UsageError
+from learnae.errors import StateError, TransportError, UsageError
 from learnae.node.kubo.binary import CURE, MIN_VERSION, find_binary, parse_version
 from learnae.node.kubo.repo import SWARM_KEY, daemon_environment, is_repo, network_of
+from learnae.transports.atomic import explain
 from learnae.transports.ipfs import Rpc, describe
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
 
 LOG = "daemon.log"
 PID = "learnae.pid"
+LOCK = "learnae.lock"
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,33 @@ def start_daemon(repo: Path, *, deadline_s: float = 60.0) -> Daemon:
     """
     if not is_repo(repo):
         raise UsageError(f"{repo} holds no IPFS repo: `learnae ipfs up` makes one")
-    running = _running(repo)
-    if running is not None:
-        return running
+    with _alone(repo):
+        running = _running(repo)
+        if running is not None:
+            return running
+        if daemon_pid(repo) is not None:  # it is starting, or too busy to answer
+            return await_daemon(repo, lambda: daemon_pid(repo) is not None, deadline_s)
+        return _start(repo, deadline_s)
+
+
+@contextlib.contextmanager
+def _alone(repo: Path) -> Iterator[None]:
+    """Keep others out: several peers that share a daemon may start at the same time."""
+    try:
+        fd = os.open(repo / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(explain(error, "lock the IPFS repo", str(repo))) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _start(repo: Path, deadline_s: float) -> Daemon:
     with open(repo / LOG, "wb") as log:
         process = subprocess.Popen(
-            daemon_command(repo),
+            daemon_command(),
             env=daemon_environment(repo, private=(repo / SWARM_KEY).exists()),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -116,10 +141,8 @@ def start_daemon(repo: Path, *, deadline_s: float = 60.0) -> Daemon:
     return found
 
 
-def daemon_command(repo: Path) -> list[str]:
-    """Return the command that runs a repo's daemon, and forget an earlier daemon's address."""
-    with contextlib.suppress(FileNotFoundError):
-        (repo / "api").unlink()  # of a daemon that was killed
+def daemon_command() -> list[str]:
+    """Return the command that runs the daemon of the repo in its environment."""
     return [str(find_binary()), "daemon", "--enable-gc", "--migrate=false"]
 
 
@@ -153,17 +176,27 @@ def stop_daemon(repo: Path, *, deadline_s: float = 15.0) -> bool:
     """
     pid = daemon_pid(repo)
     if pid is None:
-        # Started by somebody else: all that can be done is to ask.
-        with contextlib.suppress(TransportError):
-            Rpc(str(repo)).call("shutdown", deadline_s=deadline_s)
-            return True
-        return False
+        return _shut_down(repo, deadline_s)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     if not _ended(pid, deadline_s):
         raise UsageError(f"the IPFS daemon {pid} on {repo} does not stop: kill {pid}")
     with contextlib.suppress(FileNotFoundError):
         (repo / PID).unlink()
+    return True
+
+
+def _shut_down(repo: Path, deadline_s: float) -> bool:
+    """Ask a daemon that somebody else started to end, and wait; False if there is none."""
+    if _running(repo) is None:
+        return False
+    with contextlib.suppress(TransportError):  # it may end before it answers
+        Rpc(str(repo)).call("shutdown", deadline_s=deadline_s)
+    deadline = time.monotonic() + deadline_s
+    while (repo / "api").exists() and _running(repo) is not None:
+        if time.monotonic() > deadline:
+            raise UsageError(f"the IPFS daemon on {repo} does not stop: kill it")
+        time.sleep(0.05)
     return True
 
 
@@ -182,6 +215,8 @@ def inspect_daemon(api: str) -> DaemonStatus:
         stat = rpc.call("repo/stat")[0]
         where = rpc.api()
     except TransportError:
+        return DaemonStatus(running=False, repo=rpc.repo, pid=pid)
+    if rpc.repo is not None and not _is_of(Path(rpc.repo), facts.peer_id):
         return DaemonStatus(running=False, repo=rpc.repo, pid=pid)
     repo = rpc.repo or str(stat.get("RepoPath") or "") or None
     visible = repo is not None and is_repo(Path(repo))
@@ -247,10 +282,13 @@ def daemon_pid(repo: Path) -> int | None:
     try:
         pid = int((repo / PID).read_text(encoding="ascii"))
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
     except (OSError, ValueError, IndexError):
         return None
-    return pid if b"daemon" in command and state != "Z" else None
+    # After a reboot the number may be another program's, and most likely another repo's daemon's.
+    ours = b"daemon" in command and os.fsencode(f"IPFS_PATH={repo.absolute()}") in environment
+    return pid if ours and state != "Z" else None
 
 
 def _running(repo: Path) -> Daemon | None:
@@ -260,8 +298,22 @@ def _running(repo: Path) -> Daemon | None:
         api = rpc.api()
     except TransportError:
         return None
+    if not _is_of(repo, str(facts.get("ID"))):
+        return None
     addresses = tuple(str(address) for address in facts.get("Addresses") or [])
     return Daemon(repo, daemon_pid(repo), api, str(facts.get("ID")), addresses)
+
+
+def _is_of(repo: Path, peer_id: str) -> bool:
+    """Whether the daemon of this peer id is the repo's own.
+
+    The file `api` outlives a daemon that was killed, and its port may be another daemon's by now.
+    """
+    try:
+        config = json.loads((repo / "config").read_bytes())
+        return bool(config["Identity"]["PeerID"] == peer_id)
+    except (OSError, ValueError, LookupError, TypeError):
+        return True  # not for us to see
 
 
 def _require_version(api: str, text: str) -> None:

@@ -99,7 +99,7 @@ def init_repo(repo: Path, options: RepoOptions) -> None:
 
 def daemon_environment(repo: Path, *, private: bool) -> dict[str, str]:
     """Return the environment of commands and daemons on a repo: no telemetry, no way out."""
-    environment = {**os.environ, "IPFS_PATH": str(repo), "IPFS_TELEMETRY": "off"}
+    environment = {**os.environ, "IPFS_PATH": str(repo.absolute()), "IPFS_TELEMETRY": "off"}
     if private:
         environment["LIBP2P_FORCE_PNET"] = "1"  # refuse to start without the key
     return environment

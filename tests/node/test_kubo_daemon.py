@@ -1,0 +1,78 @@
+"""Daemons come and go: started twice, too busy to answer, and files that outlive them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from kubo import Kubos
+from learnae.node.kubo import Daemon, inspect_daemon, start_daemon, stop_daemon
+from learnae.node.kubo import daemon as module
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
+    kubos = Kubos(tmp_path_factory.mktemp("kubos"))
+    yield kubos
+    kubos.close()
+
+
+def test_peers_that_share_a_daemon_start_it_at_the_same_time(kubos: Kubos) -> None:
+    kubo = kubos["ann"]
+    kubo.kill()
+    gate = threading.Barrier(4)
+
+    def start() -> Daemon:
+        gate.wait(DEADLINE_S)
+        return start_daemon(kubo.repo)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [future.result() for future in [pool.submit(start) for _ in range(4)]]
+    assert len({daemon.pid for daemon in found}) == 1
+    assert kubo.rpc().call("id")[0]["ID"] == kubo.daemon.peer_id
+
+
+def test_a_daemon_too_busy_to_answer_is_not_started_again(
+    kubos: Kubos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubo = kubos["ann"]
+    before = start_daemon(kubo.repo)
+    silent = iter([True])
+    really = module._running
+    monkeypatch.setattr(
+        module, "_running", lambda repo: None if next(silent, False) else really(repo)
+    )
+    assert start_daemon(kubo.repo) == before
+    assert kubo.rpc().call("id")[0]["ID"] == before.peer_id
+
+
+def test_what_a_killed_daemon_left_behind_leads_to_no_other(kubos: Kubos) -> None:
+    """Its port and its process number may be another swarm's daemon's by now."""
+    other, dead = kubos["ann"], kubos["bob"]
+    start_daemon(other.repo)
+    running = inspect_daemon(str(other.repo))
+    dead.kill()
+    (dead.repo / "api").write_text(running.api or "")
+    (dead.repo / module.PID).write_text(f"{running.pid}\n")
+    found = inspect_daemon(str(dead.repo))
+    assert (found.running, found.pid) == (False, None)
+    assert not stop_daemon(dead.repo)
+    started = start_daemon(dead.repo)
+    assert started.peer_id == dead.daemon.peer_id
+    assert inspect_daemon(str(other.repo)).pid == running.pid
+    dead.daemon = started
+
+
+def test_a_daemon_that_somebody_else_started_is_gone_when_stopped(kubos: Kubos) -> None:
+    kubo = kubos["ann"]
+    pid = start_daemon(kubo.repo).pid
+    (kubo.repo / module.PID).unlink()
+    assert stop_daemon(kubo.repo)
+    assert start_daemon(kubo.repo).pid != pid
+    assert stop_daemon(kubo.repo)
+    assert not stop_daemon(kubo.repo)
