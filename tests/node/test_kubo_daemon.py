@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kubo import Kubos
+from learnae.cli.demo.daemons import TIED
 from learnae.node.kubo import Daemon, inspect_daemon, start_daemon, stop_daemon
 from learnae.node.kubo import daemon as module
 
@@ -76,3 +78,20 @@ def test_a_daemon_that_somebody_else_started_is_gone_when_stopped(kubos: Kubos) 
     assert start_daemon(kubo.repo).pid != pid
     assert stop_daemon(kubo.repo)
     assert not stop_daemon(kubo.repo)
+
+
+def test_the_shell_of_the_demo_ends_with_its_daemon_and_the_daemon_with_it() -> None:
+    def start(*daemon: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["sh", "-c", TIED, "sh", *daemon], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    with start("sh", "-c", "exit 3") as failed:
+        failed.wait(DEADLINE_S)
+    with start("sh", "-c", "echo here; exec sleep 1000") as running:
+        assert running.stdin is not None and running.stdout is not None
+        assert running.stdout.readline() == b"here\n"
+        assert running.poll() is None
+        running.stdin.close()
+        running.wait(DEADLINE_S)
+        assert running.stdout.read() == b"", "the daemon has closed its end"

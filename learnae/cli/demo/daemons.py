@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -18,8 +20,11 @@ __all__ = ["Daemons"]
 READY_S = 120.0
 GRACE_S = 10.0
 # The shell ends the daemon when its standard input closes: however the demo ends, kill -9
-# included, no daemon outlives it for long.
-TIED = '"$@" & read -r _; kill "$!"; wait'
+# included, no daemon outlives it for long. And it ends when the daemon does, which then is told.
+TIED = (
+    'exec 3<&0; "$@" 3<&- & daemon=$!; { read -r _ <&3; kill "$daemon"; } & reader=$!; '
+    'wait "$daemon"; kill "$reader" 2>/dev/null'
+)
 
 
 class Daemons:
@@ -75,6 +80,6 @@ class Daemons:
             try:
                 process.wait(timeout=GRACE_S)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # the daemon too
                 process.wait()
         self._processes.clear()
