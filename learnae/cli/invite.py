@@ -50,7 +50,8 @@ def command(charter: Path, transport: str | None, public: bool) -> None:
     if all(is_loopback(place) for place in decode_invite(text).addresses):
         click.echo(
             "This daemon listens on this machine only, and so the invite is good only here: "
-            f"learnae ipfs up {charter} --listen /ip4/0.0.0.0/tcp/4001 opens it to others.",
+            f"learnae ipfs up {charter} --listen /ip4/0.0.0.0/tcp/4001 opens it to others; "
+            "then invite again.",
             err=True,
         )
     if swarm.model.factory != "mlp":

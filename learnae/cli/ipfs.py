@@ -84,6 +84,7 @@ def up(
         check_peers,
         init_repo,
         start_daemon,
+        stop_daemon,
     )
 
     if charter is None:
@@ -101,7 +102,8 @@ def up(
             mdns=mdns,
             peers=check_peers(peers),
         )
-        init_repo(folder, options)
+        if init_repo(folder, options) and stop_daemon(folder):
+            click.echo("what you asked for is new: the daemon is started again")
         start_daemon(folder)
         show(check_daemon(str(folder), swarm_key_text=key_text, public=public))
         transport = f"ipfs:{folder}"

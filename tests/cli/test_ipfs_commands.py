@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,23 @@ def test_the_port_stays(swarm: Path) -> None:
         found.append(inspect_daemon(str(swarm / "repo")).addresses)
         run("down", "--repo", swarm / "repo")
     assert found[0] == found[1] != ()
+
+
+def test_a_daemon_that_runs_takes_up_what_is_new(swarm: Path) -> None:
+    """`learnae invite` and the doctor say: listen elsewhere. It has to be done to be true."""
+    charter, repo = swarm / "swarm.toml", swarm / "repo"
+    run("up", charter, "--repo", repo, "--listen", LOOPBACK)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    up = ("up", charter, "--repo", repo, "--listen", f"/ip4/127.0.0.1/tcp/{port}")
+    first = run(*up)
+    assert first.exit_code == 0 and "started again" in first.output, first.output
+    status = inspect_daemon(str(repo))
+    assert [address.split("/p2p/")[0] for address in status.addresses] == [up[-1]]
+    assert "started again" not in run(*up).output
+    assert inspect_daemon(str(repo)) == status
+    run("down", "--repo", repo)
 
 
 def test_refused(swarm: Path, tmp_path: Path) -> None:

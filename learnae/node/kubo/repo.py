@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -67,8 +68,13 @@ def is_repo(repo: Path) -> bool:
     return (repo / "config").is_file()
 
 
-def init_repo(repo: Path, options: RepoOptions) -> None:
+def init_repo(repo: Path, options: RepoOptions) -> bool:
     """Make a repo, or bring an existing one to `options`.
+
+    Returns
+    -------
+    bool
+        Whether anything has changed; a daemon that runs on it does not notice by itself.
 
     Raises
     ------
@@ -85,8 +91,11 @@ def init_repo(repo: Path, options: RepoOptions) -> None:
         _settle_key(repo, options.swarm_key_text, new=new)
         path = repo / "config"
         config = json.loads(path.read_text(encoding="utf-8"))
+        before = copy.deepcopy(config)
         _adapt(config, options, new=new)
-        _write_private(path, json.dumps(config, indent=2))
+        if config != before:
+            _write_private(path, json.dumps(config, indent=2))
+        return bool(config != before)
     except OSError as error:
         where = os.fspath(error.filename or repo)
         raise StateError(explain(error, "make the IPFS repo", where)) from error
@@ -140,7 +149,8 @@ def _adapt(config: dict[str, Any], options: RepoOptions, *, new: bool) -> None:
     private = options.swarm_key_text is not None
     listen = options.listen or ((ANYWHERE,) if new else None)
     if listen is not None:
-        config["Addresses"]["Swarm"] = [_with_port(address) for address in listen]
+        there = config["Addresses"]["Swarm"]
+        config["Addresses"]["Swarm"] = [_with_port(address, there) for address in listen]
     config["Addresses"]["API"] = "/ip4/127.0.0.1/tcp/0"
     config["Addresses"]["Gateway"] = []
     config["Pubsub"]["Enabled"] = True
@@ -200,13 +210,17 @@ def _add_peers(config: dict[str, Any], addresses: Sequence[str]) -> None:
     config["Peering"] = {"Peers": list(known.values())}
 
 
-def _with_port(address: str) -> str:
-    """Replace port 0 by a free one, so that the address stays what it is."""
+def _with_port(address: str, there: Sequence[str]) -> str:
+    """Replace port 0 by the one it has become before, or a free one: the address is to stay."""
     if not address.endswith("/tcp/0"):
         return address
+    place = address[:-1]
+    for known in there:
+        if known.startswith(place) and known != address:
+            return known
     with socket.socket() as probe:
         probe.bind(("", 0))
-        return f"{address[:-1]}{probe.getsockname()[1]}"
+        return f"{place}{probe.getsockname()[1]}"
 
 
 def _write_private(path: Path, text: str) -> None:
