@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -93,6 +94,16 @@ def test_a_daemon_that_runs_takes_up_what_is_new(swarm: Path) -> None:
     assert "started again" not in run(*up).output
     assert inspect_daemon(str(repo)) == status
     run("down", "--repo", repo)
+
+
+def test_a_damaged_config(swarm: Path, tmp_path: Path) -> None:
+    for number, content in enumerate(("{}", "[]", '{"Addresses": 1}', "{")):
+        repo = tmp_path / f"repo-{number}"
+        repo.mkdir()
+        (repo / "config").write_text(content)
+        shutil.copy(swarm / "repo" / "swarm.key", repo)
+        line = refused("up", swarm / "swarm.toml", "--repo", repo)
+        assert "damaged" in line and "remove" in line
 
 
 def test_refused(swarm: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def init_repo(repo: Path, options: RepoOptions) -> bool:
     except OSError as error:
         where = os.fspath(error.filename or repo)
         raise StateError(explain(error, "make the IPFS repo", where)) from error
-    except ValueError as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise StateError(
             f"{repo / 'config'} is damaged ({error}): remove {repo}, `learnae ipfs up` makes it "
             "again"
