@@ -128,6 +128,8 @@ def describe_payload(data: bytes, name: str) -> dict[str, Any]:
         "name": name,
         "cid": cid_text(cid_of(data)),
         "codec": view.codec,
+        **({"parameter": view.parameter} if view.parameter else {}),
+        **({"base": cid_text(view.base)} if view.base else {}),
         "n_elements": view.n_elements,
         "n_vectors": view.n_vectors,
         "n_blocks": view.n_blocks,

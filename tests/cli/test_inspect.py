@@ -24,6 +24,15 @@ from learnae.transports import DirectoryTransport, cid_of, cid_text
 
 VECTOR = np.arange(300, dtype=np.float32)
 PAYLOAD = bytes(kernels.payload_write("f32", bytes(range(32)), [VECTOR, -VECTOR]))
+DIFFERENCE = bytes(
+    kernels.payload_write(
+        "topk",
+        bytes(range(32)),
+        [2 * VECTOR, VECTOR],
+        base=kernels.payload_open(PAYLOAD, 300),
+        base_cid=cid_of(PAYLOAD),
+    )
+)
 CHARTER = Charter(name="ours")
 IDENTITY = Identity.from_private_bytes(bytes(32))
 ANNOUNCEMENT = encode_announcement(
@@ -84,6 +93,15 @@ def test_payload(tmp_path: Path) -> None:
     assert found["nbytes"] == len(PAYLOAD)
     assert found["cid"] == cid_text(cid_of(PAYLOAD))
     assert found["vectors"][0]["norm"] == pytest.approx(float(np.linalg.norm(VECTOR)))
+
+
+def test_difference(tmp_path: Path) -> None:
+    path = tmp_path / "difference"
+    path.write_bytes(DIFFERENCE)
+    found = json.loads(inspect(path, "--json").stdout)
+    assert (found["codec"], found["base"]) == ("topk", cid_text(cid_of(PAYLOAD)))
+    assert 0 < found["parameter"] < found["block_length"], "how many of a block it holds"
+    assert "base" not in described(tmp_path, "payload")
 
 
 def test_announcement(tmp_path: Path) -> None:
