@@ -19,6 +19,7 @@ from pathlib import Path
 
 from learnae import kernels
 from learnae.errors import CharterError, LearnaeError, NotFound, TransportError
+from learnae.node.chains import largest_payload_nbytes
 from learnae.node.clock import require_possible_clock, suspicion
 from learnae.node.daemoncheck import look_at_daemon
 from learnae.node.finding import Finding, Verdict
@@ -109,8 +110,7 @@ class Doctor:
 
     def _payload_nbytes(self, charter: Charter) -> int:
         assert self._schema is not None
-        n_vectors = 2 if charter.training.drift_correction else 1
-        return kernels.payload_nbytes(charter.gossip.codec, n_vectors, self._schema.n_elements)
+        return largest_payload_nbytes(charter, self._schema)
 
     @property
     def _peer_home(self) -> Path:
@@ -158,7 +158,7 @@ class Doctor:
         needed = LEAST_FREE_NBYTES
         if self._schema is not None:
             # Own payloads, those of others on their way, and two checkpoints.
-            needed = max(needed, (3 * charter.gossip.keep + 4) * self._payload_nbytes(charter))
+            needed = max(needed, (3 * charter.gossip.n_kept + 4) * self._payload_nbytes(charter))
         line = f"{free >> 20:,} MiB free below {folder}"
         if free >= needed:
             return line

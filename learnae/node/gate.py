@@ -11,7 +11,7 @@ from learnae import kernels
 from learnae.errors import CheckpointError, HostileBytes, PayloadError, SchemaError
 from learnae.payload import Schema
 
-__all__ = ["gate", "open_payload", "saved_params"]
+__all__ = ["check_model", "gate", "open_payload", "saved_params"]
 
 
 def open_payload(buffer: memoryview, schema: Schema) -> kernels.PayloadView:
@@ -20,7 +20,8 @@ def open_payload(buffer: memoryview, schema: Schema) -> kernels.PayloadView:
     Raises
     ------
     PayloadError
-        If the bytes are no payload, are damaged, or belong to another model.
+        If the bytes are no payload, are damaged, or belong to another model. Whether the payload
+        stands alone is not looked at.
     """
     view = kernels.payload_open(buffer, schema.n_elements)
     if view.schema_digest != schema.digest or view.n_elements != schema.n_elements:
@@ -38,15 +39,37 @@ def gate(
     max_distance: float,
     with_gradient: bool = True,
 ) -> kernels.PayloadView:
-    """Check that a payload may be merged: whole, of our schema, finite, not absurdly far.
+    """Open a payload that stands alone and check that it may be merged, as `check_model` does.
+
+    Raises
+    ------
+    PayloadError
+        With the first rule that it breaks.
+    """
+    view = open_payload(buffer, schema)
+    if view.base:
+        raise PayloadError("payload is a difference to another one")
+    check_model(view, params, max_distance, with_gradient)
+    return view
+
+
+def check_model(
+    view: kernels.PayloadView,
+    params: NDArray[np.float32],
+    max_distance: float,
+    with_gradient: bool = True,
+) -> None:
+    """Check that a model may be merged: finite, not absurdly far.
 
     There is no gate on one's own loss: on skewed data the swarm's good model looks bad on one's
     own share, and such a gate would cut off the peers that need the others most.
 
     Parameters
     ----------
+    view
+        Of our schema; stands alone, all blocks checked.
     params
-        Own params, float32, shape (schema.n_elements,).
+        Own params, float32, shape (n_elements,).
     max_distance
         Largest allowed Euclidean distance from `params`, as a multiple of their norm, or of
         that of params of 0.1 each where this is more: who starts from zeros is far from all.
@@ -58,7 +81,6 @@ def gate(
     PayloadError
         With the first rule that it breaks.
     """
-    view = open_payload(buffer, schema)
     distance2, _ = kernels.payload_distance(view, 0, params)
     if with_gradient and view.n_vectors > 1:
         kernels.payload_distance(view, 1, None)
@@ -68,7 +90,6 @@ def gate(
         raise PayloadError(
             f"params are {math.sqrt(distance2):.3g} away from ours, more than {limit:.3g} allowed"
         )
-    return view
 
 
 def saved_params(payload: bytes, schema: Schema, home: str) -> NDArray[np.float32]:

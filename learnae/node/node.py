@@ -130,7 +130,9 @@ class Node:
         elif self._adopt():
             self.status.adopted_round = self.session.adopt_round()
             log.info("adopted the swarm's model of round %d", self.round)
-        self.session.sweep()
+        stored = self.session.sweep()
+        if self._checkpoint is not None:
+            self.session.sender.resume(self._checkpoint.extra, stored)
         self._started = True
         self._checkpoint = None
         self._last_checkpoint = time.monotonic()
@@ -320,6 +322,7 @@ class Node:
             extra["learnae.gradient"] = self.gradient
         if self.shift is not None:
             extra["learnae.shift"] = self.shift
+        extra.update(self.session.sender.dump())
         return Checkpoint(
             swarm_id=self.charter.swarm_id,
             round=self.round,

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.node.gate import gate, open_payload
+from learnae.node.gate import check_model
 from learnae.node.merging import Merged, longest_gradient, merge
-from learnae.payload import Schema
 from learnae.swarm import Charter
 from learnae.swarm.peer import Contribution
 
@@ -37,42 +36,32 @@ class Held:
 
 
 class Remembered:
-    """Payloads by CID. The protocol says whom to remember; here are the bytes.
+    """Models by the CID they were announced under. The protocol says whom to remember.
+
+    A model that came as a difference is held as the sum, so all of them stand alone.
 
     Nothing here locks: whoever calls `keep` and `of` from two threads must.
     """
 
-    def __init__(self, charter: Charter, schema: Schema) -> None:
-        self._charter, self._schema = charter, schema
+    def __init__(self, charter: Charter) -> None:
+        self._charter = charter
         self._held: dict[bytes, Held] = {}
 
-    @property
-    def max_payload_nbytes(self) -> int:
-        """Size in bytes of a payload of this swarm: nobody needs a larger one."""
-        n_vectors = 2 if self._charter.training.drift_correction else 1
-        codec = self._charter.gossip.codec
-        return kernels.payload_nbytes(codec, n_vectors, self._schema.n_elements)
-
-    def examine(self, buffer: memoryview, params: Float32) -> Held:
-        """Gate a payload that has just been fetched.
+    def examine(self, view: kernels.PayloadView, params: Float32) -> Held:
+        """Gate a model that has just been fetched; it stands alone.
 
         Raises
         ------
         HostileBytes
-            It is no payload of this swarm, or too far from `params`.
+            It is not finite, or too far from `params`.
         """
-        max_distance = self._charter.gossip.max_distance
-        return Held.of(gate(buffer, self._schema, params, max_distance, with_gradient=False))
+        check_model(view, params, self._charter.gossip.max_distance, with_gradient=False)
+        return Held.of(view)
 
-    def reopen(self, buffer: memoryview) -> Held:
-        """Open a payload that was accepted before a restart.
-
-        Raises
-        ------
-        HostileBytes
-            It is no payload of this swarm.
-        """
-        return Held.of(open_payload(buffer, self._schema))
+    def view(self, cid: bytes) -> kernels.PayloadView | None:
+        """Return what is remembered under a CID, if anything."""
+        held = self._held.get(cid)
+        return None if held is None else held.view
 
     def keep(self, cid: bytes, held: Held, contributions: Iterable[Contribution]) -> None:
         """Keep a payload, and let go those that no contribution names any more."""

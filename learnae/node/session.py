@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from learnae import kernels
 from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError, Unavailable
+from learnae.node.chains import Sender, largest_payload_nbytes
 from learnae.node.contribution import Contribution, Traffic
 from learnae.node.history import History
 from learnae.node.merging import Merged
 from learnae.node.remembered import Held, Remembered, merge_held
+from learnae.node.resolving import resolve, within
 from learnae.payload import Schema
 from learnae.swarm import Announcement, Charter, Kind, Peer
 from learnae.swarm.events import (
@@ -93,21 +95,15 @@ class Session:
         self._history = History(transport)
         self._merged_at = 0
         self._subscription = transport.subscribe(charter.topic)
-        self._remembered = Remembered(charter, schema)
+        self._remembered = Remembered(charter)
+        self.sender = Sender(charter, schema)
         self._lock = threading.Lock()
 
     # -- what we send ------------------------------------------------------------------
 
     def encode(self, params: Float32, gradient: Float32 | None) -> bytearray:
-        """Encode params (and the round's mean gradient) with the charter's codec.
-
-        Raises
-        ------
-        ValueError
-            If a value is NaN or infinite and the codec cannot carry it.
-        """
-        vectors = [params] if gradient is None else [params, gradient]
-        return kernels.payload_write(self.charter.gossip.codec, self.schema.digest, vectors)
+        """Encode params (and the round's mean gradient) for `publish`; see `Sender.encode`."""
+        return self.sender.encode(params, gradient)
 
     def publish(self, contribution: Contribution, now: float) -> None:
         """Store the payload, then announce it.
@@ -117,11 +113,13 @@ class Session:
         TransportError
             If store or pubsub failed; the announcement is then retried by `republish`.
         """
-        cid = self.transport.put(contribution.payload)
-        self.traffic.bytes_sent += len(contribution.payload)
+        draft = self.sender.draft(contribution)
+        cid = self.transport.put(draft.payload)
+        self.traffic.bytes_sent += len(draft.payload)
         self._announce(
             cid, Kind.WEIGHTS, contribution.round, contribution.samples, contribution.loss, now
         )
+        self.sender.sent(draft, cid)
 
     def say(self, kind: Kind, now: float) -> None:
         """Announce something that needs no payload, such as a farewell."""
@@ -139,13 +137,20 @@ class Session:
             events = self.peer.restore_head(head)
         self._carry_out(events)
 
-    def sweep(self) -> None:
-        """Drop own objects that no announcement of ours names: leftovers of a crash."""
+    def sweep(self) -> set[bytes]:
+        """Drop own objects that no announcement of ours names, leftovers of a crash.
+
+        Returns
+        -------
+        set of bytes
+            CIDs of those that stay.
+        """
         with self._lock:
             published = set(self.peer.published)
-        for cid in self.transport.owned():
-            if cid not in published:
-                self.transport.drop(cid)
+        owned = set(self.transport.owned())
+        for cid in owned - published:
+            self.transport.drop(cid)
+        return owned & published
 
     def _announce(
         self,
@@ -248,7 +253,7 @@ class Session:
             return self.peer.wanted(now, limit, only_new=only_new)
 
     def fetch(self, fetch: Fetch, params: Float32, now: float, deadline_s: float = 30.0) -> bool:
-        """Get one payload, gate it, and remember it if it passes.
+        """Get one payload and what it builds on, gate it, and remember it if it passes.
 
         Returns
         -------
@@ -260,9 +265,7 @@ class Session:
         reason: str | None = None
         reachable, missed = True, False
         try:
-            buffer = self.transport.get(fetch.cid, self.max_payload_nbytes, deadline_s)
-            self.traffic.bytes_received += len(buffer)
-            held = self._remembered.examine(buffer, params)
+            held = self._remembered.examine(self._resolve(fetch.cid, deadline_s), params)
         except TransportError as error:
             # Most often it was replaced by a newer one meanwhile, which will come; or it is our
             # own daemon that is away, which is nobody's fault.
@@ -290,17 +293,29 @@ class Session:
         contributions = self.peer.contributions()
         for contribution in contributions:
             try:
-                buffer = self.transport.get(contribution.cid, self.max_payload_nbytes, 10.0)
-                held = self._remembered.reopen(buffer)
+                held = Held.of(self._resolve(contribution.cid, 10.0))
                 self._remembered.keep(contribution.cid, held, contributions)
             except (TransportError, HostileBytes) as error:
                 log.info("forgot %s: %s", short(contribution.peer_id), error)
                 self.peer.forget(contribution.peer_id)
 
+    def _resolve(self, cid: bytes, deadline_s: float) -> kernels.PayloadView:
+        get = within(self._get, deadline_s)
+        return resolve(cid, get, self._remembered_view, self.charter, self.schema)
+
+    def _get(self, cid: bytes, deadline_s: float) -> memoryview:
+        buffer = self.transport.get(cid, self.max_payload_nbytes, deadline_s)
+        self.traffic.bytes_received += len(buffer)
+        return buffer
+
+    def _remembered_view(self, cid: bytes) -> kernels.PayloadView | None:
+        with self._lock:
+            return self._remembered.view(cid)
+
     @property
     def max_payload_nbytes(self) -> int:
         """Size in bytes of a payload of this swarm: nobody needs a larger one."""
-        return self._remembered.max_payload_nbytes
+        return largest_payload_nbytes(self.charter, self.schema)
 
     @property
     def clock_suspect(self) -> ClockSuspect | None:

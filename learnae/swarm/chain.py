@@ -44,12 +44,12 @@ class Chain:
         return [Publish(self._charter.topic, data), *self.take_over(announcement, data)]
 
     def take_over(self, announcement: Announcement, data: bytes) -> list[Event]:
-        """Make a signed announcement the head; return a Drop for each payload beyond `keep`."""
+        """Make a signed announcement the head; return a Drop for each payload beyond those kept."""
         self.sequence, self.head = announcement.sequence, data
         if announcement.payload is not None:
             if announcement.payload in self.published:
                 self.published.remove(announcement.payload)
             self.published.append(announcement.payload)
-        excess = self.published[: -self._charter.gossip.keep]
+        excess = self.published[: -self._charter.gossip.n_kept]
         del self.published[: len(excess)]
         return [Drop(cid) for cid in excess]

@@ -213,7 +213,7 @@ class Peer:
         Returns
         -------
         list of Event
-            Publish, then a Drop for every own payload beyond the charter's `keep`.
+            Publish, then a Drop for every own payload beyond those the charter keeps.
 
         Raises
         ------

@@ -19,6 +19,7 @@ from learnae.swarm.rules import Refused, Rule
 from learnae.swarm.trust import is_peer_id
 
 __all__ = [
+    "CHAINED_CODECS",
     "CODECS",
     "Charter",
     "DataSection",
@@ -29,7 +30,10 @@ __all__ = [
     "rule_of",
 ]
 
-CODECS = ("f32", "bf16", "f16", "i8", "i4")
+KEY_CODECS = ("f32", "bf16", "f16", "i8")
+#: Too coarse to carry a model by themselves: they carry differences, see docs/protocol.md.
+CHAINED_CODECS = ("i4", "sign", "ternary", "topk")
+CODECS = (*KEY_CODECS, *CHAINED_CODECS)
 _MAX_COLUMNS = 4096
 _MAX_MEMBERS = 1024
 
@@ -171,7 +175,14 @@ class TrainingSection:
 class GossipSection:
     """What a peer sends, fetches, remembers and refuses."""
 
-    codec: str = _key("i8", rules.one_of(*CODECS), "how params travel: f32, bf16, f16, i8 or i4")
+    codec: str = _key("i8", rules.one_of(*CODECS), f"how params travel: {', '.join(CODECS)}")
+    key_codec: str = _key(
+        "i8", rules.one_of(*KEY_CODECS), "how whole params travel where codec carries differences"
+    )
+    key_every: int = _key(
+        10, rules.integer(1, 256), "models from one that is sent whole to the next, there"
+    )
+    density: float = _key(0.01, rules.positive(1.0), "part of the params that codec topk sends")
     fan_in: int = _key(2, rules.integer(1, 64), "models fetched a round")
     max_staleness: int = _key(
         0, rules.integer(0, 10**9), "rounds a model may be behind to be fetched; 0: any"
@@ -197,6 +208,20 @@ class GossipSection:
     def __post_init__(self) -> None:
         """Check and normalise."""
         _check("gossip", self)
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether payloads are differences, each to the one before it."""
+        return self.codec in CHAINED_CODECS
+
+    @property
+    def n_kept(self) -> int:
+        """How many of its payloads a peer keeps for others.
+
+        Whoever fetches the newest one of a chain needs what it builds on, back to the key, for
+        as long as that takes: the newest two keys and all after them are there.
+        """
+        return max(self.keep, 2 * self.key_every) if self.is_chained else self.keep
 
 
 @dataclass(frozen=True, eq=False)

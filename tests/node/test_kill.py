@@ -1,4 +1,4 @@
-"""kill -9 at 100 random moments: every restart goes on, and nothing is ever corrupt.
+"""kill -9 at random moments: every restart goes on, and nothing is ever corrupt.
 
 Every peer is a process of its own with a transport in a shared folder. The processes are forked
 from one that has imported everything, since only what a peer does with its files matters here.
@@ -7,6 +7,7 @@ from one that has imported everything, since only what a peer does with its file
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import random
 import signal
@@ -25,7 +26,7 @@ from learnae.swarm import parse_charter
 from learnae.swarm.announcement import decode_announcement
 from learnae.transports import DirectoryTransport, cid_of, cid_text
 
-N_KILLS, SEED, DEADLINE_S = 100, 20260, 60.0
+SEED, DEADLINE_S = 20260, 60.0
 PRELOAD = ["learnae.node.join", "learnae.kernels._c", "learnae.transports.directory"]
 
 CHARTER = """
@@ -35,10 +36,12 @@ name = "kill"
 steps = 1
 min_seconds = 0.002
 [gossip]
-codec = "i8"
 fan_in = 2
 keep = 3
 """
+# What is added to the charter, how many are killed, and how many payloads a peer may keep.
+WHOLE = "", 100, 3
+CHAINS = 'codec = "topk"\nkey_every = 4', 40, 2 * 4
 
 
 class Victim:
@@ -119,10 +122,11 @@ def _spin(seconds: float, meanwhile: Callable[[], None]) -> None:
         meanwhile()
 
 
-def test_kill_at_a_hundred_random_moments(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("more", "n_kills", "n_kept"), [WHOLE, CHAINS], ids=["i8", "topk"])
+def test_kill_at_random_moments(tmp_path: Path, more: str, n_kills: int, n_kept: int) -> None:
     rng = random.Random(SEED)
-    charter = parse_charter(CHARTER)
-    (tmp_path / "swarm.toml").write_text(CHARTER)
+    charter = parse_charter(CHARTER + more)
+    (tmp_path / "swarm.toml").write_text(CHARTER + more)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     victims = [Victim(context, tmp_path, number) for number in range(3)]
@@ -141,7 +145,7 @@ def test_kill_at_a_hundred_random_moments(tmp_path: Path) -> None:
     for victim in victims:
         victim.start()
     try:
-        for number in range(N_KILLS):
+        for number in range(n_kills):
             victim = rng.choice(victims)
             if number % 4 == 0 and victim.is_starting:
                 _spin(rng.random() * 0.05, observe)  # somewhere in its start
@@ -161,14 +165,16 @@ def test_kill_at_a_hundred_random_moments(tmp_path: Path) -> None:
         for victim in victims:
             victim.kill()
     resumed = sum(victim.resumed for victim in victims)
-    print(f"{resumed} of {N_KILLS} restarts went on from a checkpoint and were waited for")
-    assert resumed > N_KILLS / 2, "most kills hit a peer that had something to lose"
+    print(f"{resumed} of {n_kills} restarts went on from a checkpoint and were waited for")
+    assert resumed > n_kills / 2, "most kills hit a peer that had something to lose"
     assert {peer_id for peer_id, _ in sequences} == {victim.peer_id for victim in victims}
     for victim in victims:
         left = [
             path for path in _objects(tmp_path / "shared") if path.parent.name == victim.peer_id
         ]
-        assert 0 < len(left) <= 3 + 2, "disk is bounded, whatever the kills left behind"
+        assert 0 < len(left) <= n_kept + 2, "disk is bounded, whatever the kills left behind"
+        status = json.loads((victim.home / "status.json").read_text())
+        assert status["rejected"] == 0, "what was published made sense"
     observer.close()
 
 

@@ -29,7 +29,7 @@ from learnae.swarm.charter import (
 )
 
 DOC = Path(__file__).parents[2] / "docs" / "protocol.md"
-GOLDEN = "d4770a704e7aa65cb289a4c8e74a62bf48e440effe7d415b806b1bc1a389da96"
+GOLDEN = "457780646c14d21d338bf939b4e5ba33ec8dae92f966a8330dedd1580b558524"
 MINIMAL = '[swarm]\nname = "test"\n'
 
 names = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=16)

@@ -1,0 +1,120 @@
+"""Fetched payloads put together with what they build on; `learnae.node.chains` makes them.
+
+What arrives is hostile until shown otherwise: a payload may name any base, and that one another.
+Naming by content makes a circle impossible; everything else costs the sender its turn, and the
+receiver at most the bytes and the time that an honest chain costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from learnae import kernels
+from learnae.errors import PayloadError, TransportError
+from learnae.node.chains import payload_bound
+from learnae.node.gate import open_payload
+from learnae.payload import Schema
+from learnae.swarm import Charter
+from learnae.swarm.fields import is_payload_cid
+
+__all__ = ["resolve", "within"]
+
+
+def within(
+    get: Callable[[bytes, float], memoryview], deadline_s: float
+) -> Callable[[bytes], memoryview]:
+    """Give several calls of `get`, which takes a CID and seconds, one deadline together.
+
+    Raises
+    ------
+    TransportError
+        From the result: `deadline_s` seconds have passed since `within` was called.
+    """
+    until = time.monotonic() + deadline_s
+
+    def get_in_time(cid: bytes) -> memoryview:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TransportError(f"the payloads that it builds on took over {deadline_s:g} s")
+        return get(cid, left)
+
+    return get_in_time
+
+
+def resolve(
+    cid: bytes,
+    get: Callable[[bytes], memoryview],
+    known: Callable[[bytes], kernels.PayloadView | None],
+    charter: Charter,
+    schema: Schema,
+) -> kernels.PayloadView:
+    """Fetch a payload and whatever it builds on, and put them together.
+
+    A base may be anybody's: it is named by its content, and whoever names a foreign one could
+    as well have sent the sum. How much is fetched is bounded by what an honest chain needs.
+
+    Parameters
+    ----------
+    get
+        Returns the bytes of a CID.
+    known
+        Returns the stand-alone payload that a CID came to be when it was resolved before.
+
+    Returns
+    -------
+    kernels.PayloadView
+        Stands alone; all its blocks are sound.
+
+    Raises
+    ------
+    TransportError
+        From `get`.
+    PayloadError
+        One of the payloads is none of this swarm, or the chain is longer than the charter allows.
+    """
+    gossip = charter.gossip
+    longest = gossip.key_every - 1 if gossip.is_chained else 0
+    links: list[kernels.PayloadView] = []
+    while (view := known(cid)) is None:
+        view = open_payload(get(cid), schema)
+        if not view.base:
+            _require_key(view, charter)
+            break
+        _require_link(view, charter, schema, links)
+        if len(links) == longest:
+            raise PayloadError(f"more than {longest} differences since a payload that stands alone")
+        links.append(view)
+        cid = view.base
+    for link in reversed(links):
+        if view.n_vectors != link.n_vectors:
+            raise PayloadError("payload and the one it builds on have unequal numbers of vectors")
+        rebased = kernels.payload_rebase(view, link)
+        view = kernels.payload_open(rebased, schema.n_elements)
+    return view
+
+
+def _require_key(view: kernels.PayloadView, charter: Charter) -> None:
+    gossip = charter.gossip
+    if gossip.is_chained and view.codec != gossip.key_codec:
+        raise PayloadError(
+            f"payload stands alone in codec {view.codec}, where the charter's gossip.key_codec "
+            f"is {gossip.key_codec}"
+        )
+
+
+def _require_link(
+    view: kernels.PayloadView,
+    charter: Charter,
+    schema: Schema,
+    links: list[kernels.PayloadView],
+) -> None:
+    codec = charter.gossip.codec
+    if not charter.gossip.is_chained:
+        raise PayloadError(f"payload is a difference, which codec {codec} does not use")
+    if view.codec != codec:
+        raise PayloadError(f"payload is a difference in codec {view.codec}, not {codec}")
+    if not is_payload_cid(view.base):
+        raise PayloadError("payload builds on something that is no payload's CID")
+    if view.nbytes > payload_bound(charter, schema, view.n_vectors):
+        raise PayloadError(f"payload of {view.nbytes} bytes: its density is above the charter's")
