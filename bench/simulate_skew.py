@@ -17,6 +17,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class Setting:
     own_as_sent: bool = False
     late: bool = False
     away: tuple[float, int] | None = None  # (start as a part of the run, rounds)
+    away_share: float = 0.0  # part of the peers away at any time, ten rounds at a stretch
+    serve: bool = False  # after the last round all fetch from all, and merge once more
     min_samples: int = 64
 
 
@@ -194,8 +197,17 @@ def rate_at(setting: Setting, t: int) -> float:
     return 1.0
 
 
-def swarm(setting: Setting, seed: int) -> list[float]:
-    """Return the accuracy of each peer's merged model after the last round."""
+Send = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, ...]]
+
+
+def swarm(setting: Setting, seed: int, senders: list[Send] | None = None) -> list[float]:
+    """Return the accuracy of each peer's merged model after the last round.
+
+    `senders` has for each peer the function from params, gradient and round, which is counted
+    from 1, to what the others decode; by default the setting's codec.
+    """
+    codec = setting.codec
+    senders = senders or [lambda p, g, _: (as_sent(p, codec), as_sent(g, codec))] * setting.peers
     model, fns = fns_of(setting)
     own, tests, _ = scaled(setting, seed)
     n, rng = setting.peers, np.random.default_rng([seed, 7])
@@ -221,22 +233,30 @@ def swarm(setting: Setting, seed: int) -> list[float]:
             begin = int(setting.away[0] * setting.rounds)
             if begin <= t < begin + setting.away[1]:
                 up[1] = False
+        if setting.away_share:
+            stretch = np.random.default_rng([seed, 8, t // 10])
+            up = list(np.array(up) & (stretch.random(n) >= setting.away_share))
         for i in np.flatnonzero(up):
             if setting.late and i == n - 1 and t == start[i]:
-                adopt(setting, i, t, params, published, remembered, size)
+                known = adopt(setting, i, t, published, remembered)
+                total = sum(size[j] for j in known)
+                mean = sum(known[j][1] * np.float32(size[j] / total) for j in sorted(known))
+                params[i] = np.float32(mean)
             if setting.moments == "reset":
                 states[i] = fns.start()
             out = fns.run(params[i], states[i], shifts[i], sources[i].next(), rate_at(setting, t))
             states[i] = out.state
-            published[i][t] = (
-                as_sent(out.params, setting.codec),
-                as_sent(out.gradient, setting.codec),
-            )
+            published[i][t] = senders[i](out.params, out.gradient, t + 1)
             published[i].pop(t - 12, None)
             params[i], gradients[i] = out.params, out.gradient
         for i in np.flatnonzero(up):
             fetch(setting, i, t, published, remembered, rng)
             merge(setting, i, params, gradients, shifts, published[i][t], remembered[i], size)
+    if setting.serve:
+        for i in range(n):
+            adopt(setting, i, setting.rounds, published, remembered)
+            own = published[i][newest(published[i], setting.rounds)]
+            merge(setting, i, params, gradients, shifts, own, remembered[i], size)
     return [
         evaluate(fns, np.float32(p), test)["accuracy"]
         for p, test in zip(params, tests, strict=True)
@@ -258,15 +278,13 @@ def fetch(setting, i, t, published, remembered, rng) -> None:
         remembered[i][j] = (r, *published[j][r])
 
 
-def adopt(setting, i, t, params, published, remembered, size) -> None:
-    """A late joiner takes the mean of what it can fetch at once, and remembers it."""
+def adopt(setting, i, t, published, remembered) -> dict[int, tuple]:
+    """Fetch from everybody at once: a late joiner, or a peer that has done its rounds."""
     for j in range(setting.peers):
         r = newest(published[j], t - 1)
         if j != i and r >= 0:
             remembered[i][j] = (r, *published[j][r])
-    known = remembered[i]
-    total = sum(size[j] for j in known)
-    params[i] = np.float32(sum(known[j][1] * np.float32(size[j] / total) for j in sorted(known)))
+    return remembered[i]
 
 
 def merge(setting, i, params, gradients, shifts, sent, known, size) -> None:
