@@ -152,6 +152,25 @@ LEARNAE_INLINE void unpack_32_ternary(uint8_t *codes, const uint8_t *packed) {
     store_16(codes + 16, _mm_unpackhi_epi8(even, odd));
 }
 
+typedef __m256 table;
+typedef __m256i steps;
+
+LEARNAE_INLINE table vec_table(float a, float b, float c, float d) {
+    return _mm256_setr_ps(a, b, c, d, a, b, c, d);
+}
+
+LEARNAE_INLINE vec vec_lookup(table t, const uint8_t *packed, steps s) {
+    const __m256i word = _mm256_set1_epi32((int)read_u32(packed));
+    return _mm256_permutevar_ps(t, _mm256_srlv_epi32(word, s));
+}
+
+LEARNAE_INLINE steps steps_first(int n) {
+    return _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(n));
+}
+LEARNAE_INLINE steps steps_next(steps s, int n) {
+    return _mm256_add_epi32(s, _mm256_set1_epi32(8 * n));
+}
+
 LEARNAE_INLINE vec vec_abs(vec a) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
 }

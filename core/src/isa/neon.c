@@ -148,6 +148,41 @@ LEARNAE_INLINE void unpack_32_ternary(uint8_t *codes, const uint8_t *packed) {
     vst1q_u8(codes + 16, vzip2q_u8(even, odd));
 }
 
+typedef uint8x16_t table;
+typedef struct {
+    int32x4_t low, high; /* negative: NEON shifts left */
+} steps;
+
+LEARNAE_INLINE table vec_table(float a, float b, float c, float d) {
+    const float at[4] = {a, b, c, d};
+    return vreinterpretq_u8_f32(vld1q_f32(at));
+}
+
+/* The four bytes of a float are looked up one by one: 4 * code + 0, 1, 2, 3. */
+LEARNAE_INLINE float32x4_t lookup(table t, uint32x4_t word, int32x4_t by) {
+    const uint32x4_t code = vandq_u32(vshlq_u32(word, by), vdupq_n_u32(3));
+    const uint32x4_t index = vmlaq_u32(vdupq_n_u32(0x03020100), code, vdupq_n_u32(0x04040404));
+    return vreinterpretq_f32_u8(vqtbl1q_u8(t, vreinterpretq_u8_u32(index)));
+}
+
+LEARNAE_INLINE vec vec_lookup(table t, const uint8_t *packed, steps s) {
+    const uint32x4_t word = vdupq_n_u32(read_u32(packed));
+    return vec_pair(lookup(t, word, s.low), lookup(t, word, s.high));
+}
+
+LEARNAE_INLINE steps steps_first(int n) {
+    static const int32_t lane[4] = {0, -1, -2, -3};
+    const int32x4_t low = vmulq_n_s32(vld1q_s32(lane), n);
+    const steps result = {low, vsubq_s32(low, vdupq_n_s32(4 * n))};
+    return result;
+}
+
+LEARNAE_INLINE steps steps_next(steps s, int n) {
+    const int32x4_t by = vdupq_n_s32(8 * n);
+    const steps result = {vsubq_s32(s.low, by), vsubq_s32(s.high, by)};
+    return result;
+}
+
 LEARNAE_INLINE vec vec_abs(vec a) {
     return vec_pair(vabsq_f32(a.low), vabsq_f32(a.high));
 }

@@ -78,6 +78,26 @@ LEARNAE_INLINE void unpack_32_ternary(uint8_t *codes, const uint8_t *packed) {
     }
 }
 
+typedef struct {
+    float at[4];
+} table;
+typedef uint32_t steps;
+
+LEARNAE_INLINE table vec_table(float a, float b, float c, float d) {
+    const table result = {{a, b, c, d}};
+    return result;
+}
+LEARNAE_INLINE vec vec_lookup(table t, const uint8_t *packed, steps s) {
+    return t.at[read_u32(packed) >> s & 3];
+}
+LEARNAE_INLINE steps steps_first(int n) {
+    (void)n;
+    return 0;
+}
+LEARNAE_INLINE steps steps_next(steps s, int n) {
+    return s + (uint32_t)n;
+}
+
 LEARNAE_INLINE vec vec_abs(vec a) {
     return scalar_from_bits(scalar_magnitude(a));
 }

@@ -10,9 +10,12 @@
  *                  vec_magnitude (the bits without the sign)
  *   codes          32 at a time: unpack_32_{i4,sign,ternary} to int8, pack_32_i4 from the codes of
  *                  i8
- *   masks          a bit for each lane: vec_bits_negative (of the sign), vec_bits_above(a, b)
- *                  where a > b; with vec_abs and vec_where_above(a, b, c): c where a > b, else 0
- *   wide           LANES doubles: wide_load wide_store wide_from wide_sub wide_mul wide_add
+ *   lookup         table, vec_table(a, b, c, d) of four floats; steps_first(n), 0, n, 2n ... and
+ *                  steps_next(steps, n), LANES * n more; vec_lookup(table, packed, steps) looks up
+ * by the lowest two of 32 packed bits shifted right by each step masks          a bit for each
+ * lane: vec_bits_negative (of the sign), vec_bits_above(a, b) where a > b; with vec_abs and
+ * vec_where_above(a, b, c): c where a > b, else 0 wide           LANES doubles: wide_load
+ * wide_store wide_from wide_sub wide_mul wide_add
  *
  * SPDX-License-Identifier: Apache-2.0
  */

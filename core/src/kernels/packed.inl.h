@@ -2,8 +2,8 @@
  *   CODEC       i4, say
  *   N_BITS      of a code
  *   GROUP       elements that share a scale: a divisor of RUN
- * Codes are first unpacked to bytes, a short run at a time: what they stand for then fits in an
- * int8, so that the sum is that of i8, with the same rounding. The bytes go through the
+ * Codes of 4 bits are first unpacked to bytes, a short run at a time: what they stand for then fits
+ * in an int8, so that the sum is that of i8, with the same rounding. The bytes go through the
  * first-level cache, which costs less than to unpack in registers eight at a time.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -20,6 +20,9 @@ LEARNAE_INLINE void KERNEL(JOIN(unpack_, CODEC))(uint8_t *codes, const uint8_t *
     }
 }
 
+#if N_BITS <= 2
+#include "lookup.inl.h"
+#else
 /* n_sources is a constant where this is inlined, as in add.inl.h. */
 LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, float base_weight,
                                                  const struct source *sources,
@@ -45,6 +48,7 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
         }
     }
 }
+#endif
 
 #include "counts.inl.h"
 
