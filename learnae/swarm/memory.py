@@ -25,7 +25,7 @@ _GIVE_UP_S = 300.0
 # A fetch under way for so long has a slow or dead link behind it, and its place is given to
 # another; but a small machine on a slow line should not be made to fetch a dozen models at once.
 _SLOW_S = 5.0
-_MAX_SLOW = 4
+_MAX_SLOW = 2
 
 
 class Memory:

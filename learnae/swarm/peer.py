@@ -280,7 +280,7 @@ class Peer:
         """Choose what to fetch next: at most `fan_in` less what is under way, and `limit`.
 
         A fetch that has been under way for long counts no more, so that the others need not wait
-        for a peer that does not answer; of these there are at most four.
+        for a peer that does not answer; of these there are at most two.
 
         Peers of whom nothing is remembered yet come first: until each is heard once, the mean
         is not over the whole swarm. Otherwise the draw is even, or, with `only_new`, empty: a

@@ -24,6 +24,7 @@ from learnae.transports.ipfs import IpfsTransport
 from learnae.transports.ipfs.dialling import is_dialable
 from learnae.transports.ipfs.frames import Frame, Sign, decode_frame, encode_frame
 from learnae.transports.ipfs.pubsub import IpfsSubscription
+from learnae.transports.ipfs.quota import BURST, PER_S, Quota
 from learnae.transports.ipfs.rpc import api_of_repo
 from learnae.transports.ipfs.store import KEEP_FETCHED
 
@@ -247,8 +248,7 @@ def test_an_object_in_pieces_is_collected(
     with pytest.raises(TransportError):
         bob.get(cid, 6 * MIB, 1.0)
     assert time.monotonic() - began < 3.0
-    two.rpc().call("repo/gc")
-    assert two.blocks(cid_text(cid)) == []
+    until(lambda: two.blocks(cid_text(cid)) == [])
 
 
 def test_a_full_repo(kubos: Kubos, tmp_path: Path) -> None:
@@ -350,6 +350,17 @@ def test_frames() -> None:
     for sign in Sign:
         frame = Frame(sign, b"12345678", 2**64 - 1, b"data" if sign is Sign.MESSAGE else b"")
         assert decode_frame(encode_frame(frame)) == frame
+
+
+def test_a_flood_is_thrown_away_unread() -> None:
+    """The quota of one sender is used up, and that of another is not."""
+    quota, now = Quota(), 100.0
+    loud, calm = (b'{"from":"%s","data":"u"}' % name for name in (b"12D3loud", b"12D3calm"))
+    admitted = sum(quota.admits(loud, now + i / 2000) for i in range(4000))
+    assert admitted == BURST + 2 * PER_S - 1
+    assert all(quota.admits(calm, now + i / 10) for i in range(1000))
+    assert quota.admits(loud, now + 60.0), "and it is heard again when it calms down"
+    assert not quota.admits(b"\xff", now)
 
 
 def test_only_plain_addresses_are_dialled() -> None:

@@ -28,6 +28,7 @@ from learnae.transports.ipfs.frames import (
     decode_frame,
     encode_frame,
 )
+from learnae.transports.ipfs.quota import Quota
 from learnae.transports.ipfs.rpc import Answer, Refused, Rpc
 from learnae.transports.seam import MAX_MESSAGE_NBYTES
 
@@ -90,6 +91,7 @@ class Channel:
         self._ready = threading.Event()  # our own question has come back
         self._streams: OrderedDict[str, OrderedDict[bytes, _Stream]] = OrderedDict()
         self._subscriptions: list[IpfsSubscription] = []
+        self._quota = Quota()
         self._own: deque[Frame] = deque(maxlen=KEEP_MESSAGES)
         self._counter = time.time_ns()
         self._began = self._said = time.monotonic()
@@ -236,6 +238,8 @@ class Channel:
 
     def _hear(self, line: bytes) -> None:
         """Take in one line of ``pubsub/sub``, whatever it holds."""
+        if not self._quota.admits(line, time.monotonic()):
+            return
         try:
             message = json.loads(line)
             sender, data = message["from"], _from_multibase(message["data"])

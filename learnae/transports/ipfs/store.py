@@ -40,8 +40,9 @@ log = logging.getLogger("learnae.transports.ipfs")
 # ipfshttpclient says this to urllib3 with every request; nobody here can do anything about it.
 warnings.filterwarnings("ignore", message="The 'strict' parameter", category=FutureWarning)
 
-#: Objects of others that stay in the daemon for others still; as many as a peer keeps of its own.
-KEEP_FETCHED = 4
+#: Objects of others that stay in the daemon for others still. With a peer's own and those on their
+#: way, a repo holds less than three times what a peer keeps of its own.
+KEEP_FETCHED = 2
 #: A fetch of which nothing comes for so long is given up: its peer may have something newer by
 #: now. The daemon gives nothing of a chunk of 1 MiB before it has all of it.
 SILENCE_S = 15.0
@@ -137,6 +138,7 @@ class IpfsStore:
                     n_read += leaf.file_nbytes
         except TransportError as error:
             self._litter = True
+            self._throw_away(cid)  # what came of it, or comes too late
             if n_read == 0 and _is_absence(error):
                 raise NotFound(
                     f"{text}: nobody within reach gave it within {min(deadline_s, SILENCE_S):g} s"
@@ -232,6 +234,12 @@ class IpfsStore:
             with contextlib.suppress(TransportError):
                 self._collect()
 
+    def _throw_away(self, cid: bytes) -> None:
+        with self._lock:
+            if cid not in self._owned and cid not in self._fetched:
+                self._unwanted.append(cid)
+        self._wake()
+
     def _note_fetched(self, cid: bytes) -> None:
         with self._lock:
             if cid in self._owned:
@@ -261,9 +269,10 @@ class IpfsStore:
         blocks = [text]
         if cid[1] == 0x70:
             options = {"recursive": "true", "unique": "true", "offline": "true"}
-            for ref in self._rpc.call("refs", text, deadline_s=_SMALL_S, options=options):
-                if ref.get("Ref"):
-                    blocks.append(str(ref["Ref"]))
+            with contextlib.suppress(Refused):  # of an object in pieces not even the root is there
+                for ref in self._rpc.call("refs", text, deadline_s=_SMALL_S, options=options):
+                    if ref.get("Ref"):
+                        blocks.append(str(ref["Ref"]))
         for start in range(0, len(blocks), _RM_BATCH):
             batch = blocks[start : start + _RM_BATCH]
             options = {"force": "true", "quiet": "true"}
