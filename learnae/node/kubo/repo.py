@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import errno
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -210,6 +213,11 @@ def _add_peers(config: dict[str, Any], addresses: Sequence[str]) -> None:
     config["Peering"] = {"Peers": list(known.values())}
 
 
+# Below the ports that systems give to outgoing connections, where ours would be taken when the
+# daemon starts again.
+_PORTS = range(20_000, 32_000)
+
+
 def _with_port(address: str, there: Sequence[str]) -> str:
     """Replace port 0 by the one it has become before, or a free one: the address is to stay."""
     if not address.endswith("/tcp/0"):
@@ -218,9 +226,11 @@ def _with_port(address: str, there: Sequence[str]) -> str:
     for known in there:
         if known.startswith(place) and known != address:
             return known
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return f"{place}{probe.getsockname()[1]}"
+    for port in (*random.sample(_PORTS, 20), 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return f"{place}{probe.getsockname()[1]}"
+    raise OSError(errno.EADDRINUSE, "no port is free")
 
 
 def _write_private(path: Path, text: str) -> None:
