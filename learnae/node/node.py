@@ -107,7 +107,7 @@ class Node:
         if home.damage is not None:
             log.warning("%s; going on from the checkpoint before it", home.damage)
         peer = Peer(charter, home.identity, schema.digest, self._peer_state())
-        self.session = Session(charter, schema, peer, transport, home.save_head)
+        self.session = Session(charter, schema, peer, transport, home.save_head, home.path)
         self._fetchers = Fetchers(self.session, self.params)
         self._io = IoThread(self.session, home, self._fetchers, self.settings, self.write_status)
         self._rounds_log: deque[str] = deque()

@@ -7,6 +7,7 @@ receiver at most the bytes and the time that an honest chain costs.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -14,9 +15,11 @@ from learnae import kernels
 from learnae.errors import PayloadError, TransportError
 from learnae.node.chains import payload_bound
 from learnae.node.gate import open_payload
+from learnae.node.shelf import shelve
 from learnae.payload import Schema
 from learnae.swarm import Charter
 from learnae.swarm.fields import is_payload_cid
+from learnae.transports.seam import Buffer
 
 __all__ = ["resolve", "within"]
 
@@ -48,6 +51,7 @@ def resolve(
     known: Callable[[bytes], kernels.PayloadView | None],
     charter: Charter,
     schema: Schema,
+    folder: str | os.PathLike[str] | None = None,
 ) -> kernels.PayloadView:
     """Fetch a payload and whatever it builds on, and put them together.
 
@@ -60,6 +64,8 @@ def resolve(
         Returns the bytes of a CID.
     known
         Returns the stand-alone payload that a CID came to be when it was resolved before.
+    folder
+        Where a large sum is put, mapped into memory; see `shelve`.
 
     Returns
     -------
@@ -86,11 +92,13 @@ def resolve(
             raise PayloadError(f"more than {longest} differences since a payload that stands alone")
         links.append(view)
         cid = view.base
-    for link in reversed(links):
+    for i, link in enumerate(reversed(links)):
         if view.n_vectors != link.n_vectors:
             raise PayloadError("payload and the one it builds on have unequal numbers of vectors")
         rebased = kernels.payload_rebase(view, link)
-        view = kernels.payload_open(rebased, schema.n_elements)
+        is_last = i == len(links) - 1
+        kept: Buffer = shelve(rebased, folder) if is_last else rebased
+        view = kernels.payload_open(kept, schema.n_elements)
     return view
 
 

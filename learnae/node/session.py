@@ -8,6 +8,7 @@ the threads of `learnae.node.node` and under a hand-moved clock in a test of a w
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 
@@ -59,6 +60,8 @@ class Session:
     save_head
         Called with every signed announcement before it is published, so that a crash never
         leads to two announcements with one sequence number.
+    folder
+        Where large models are put that came as differences; without it they stay in memory.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Session:
         peer: Peer,
         transport: Transport,
         save_head: Callable[[bytes], None] = lambda head: None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> None:
         if schema.n_elements > charter.gossip.max_elements:
             raise SchemaError(
@@ -90,7 +94,7 @@ class Session:
         self.peer = peer
         self.transport = transport
         self.traffic = Traffic()
-        self._save_head = save_head
+        self._save_head, self._folder = save_head, folder
         self._heard_weights = False
         self._history = History(transport)
         self._merged_at = 0
@@ -301,7 +305,8 @@ class Session:
 
     def _resolve(self, cid: bytes, deadline_s: float) -> kernels.PayloadView:
         get = within(self._get, deadline_s)
-        return resolve(cid, get, self._remembered_view, self.charter, self.schema)
+        known = self._remembered_view
+        return resolve(cid, get, known, self.charter, self.schema, self._folder)
 
     def _get(self, cid: bytes, deadline_s: float) -> memoryview:
         buffer = self.transport.get(cid, self.max_payload_nbytes, deadline_s)

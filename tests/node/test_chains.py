@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
-from node.actors import NOW, SCHEMA, Member, N, Unreliable, charter, full
+from node.actors import NOW, SCHEMA, Member, N, Unreliable, charter, full, identity
 from numpy.typing import NDArray
 
 from learnae import kernels
 from learnae.errors import TransportError
 from learnae.node.chains import Sender
 from learnae.node.contribution import Contribution
-from learnae.swarm import Charter, GossipSection, PeerState, TrainingSection
+from learnae.node.session import Session
+from learnae.payload import Schema
+from learnae.swarm import Charter, GossipSection, Peer, PeerState, TrainingSection
 from learnae.transports import cid_of
 from learnae.transports.memory import Faults, MemoryNetwork
 
@@ -299,3 +302,34 @@ def test_under_loss_only_true_models_are_remembered() -> None:
                 assert kernels.payload_decode(view, 0).tobytes() == said[contribution.cid]
     assert n_accepted > 100
     assert all(member.session.n_remembered == 3 for member in members)
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+def test_large_models_are_mapped(
+    network: MemoryNetwork, tmp_path: Path, caplog: pytest.LogCaptureFixture, may_write: bool
+) -> None:
+    schema = Schema.of({"w": np.zeros(300_000, np.float32)})
+    folder = tmp_path if may_write else tmp_path / "not there"
+    swarm = charter(codec="sign")
+    ann, bob = (
+        Session(swarm, schema, Peer(swarm, identity(n), schema.digest), network.endpoint(str(n)),
+                folder=folder)
+        for n in (1, 2)
+    )  # fmt: skip
+    params = np.linspace(-1, 1, schema.n_elements, dtype=np.float32)
+    for number in (1, 2):
+        payload = ann.encode(params * number, None)
+        ann.publish(Contribution(payload, number, 10, None), NOW)
+    bob.listen(NOW)
+    (fetch,) = bob.wanted(NOW)
+    assert bob.fetch(fetch, params, NOW)
+    view = bob._remembered.view(fetch.cid)
+    assert view is not None
+    assert isinstance(view.buffer, memoryview) == may_write
+    assert list(tmp_path.iterdir()) == [], "it has no name"
+    assert ("stays in memory" in caplog.text) == (not may_write)
+    known = kernels.payload_open(ann.sender.dump()["learnae.chain.known"].data, schema.n_elements)
+    got, expected = kernels.payload_decode(view, 0), kernels.payload_decode(known, 0)
+    assert got.tobytes() == expected.tobytes()
+    for session in (ann, bob):
+        session.close()
