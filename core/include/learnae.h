@@ -313,6 +313,79 @@ learnae_status learnae_payload_distance(const learnae_payload *payload, uint32_t
                                         const float *reference, double *distance2, double *norm2,
                                         learnae_message *message);
 
+/* ---- Robust aggregation -------------------------------------------------------------
+ *
+ * For swarms in which some models may be wrong (docs/robust.md says what each rule promises).
+ * Payloads are walked block by block. NaN and infinity are extreme values, so that a minority of
+ * them is outvoted: the order is IEEE 754's totalOrder, a NaN whose sign bit is set below
+ * -infinity, any other NaN above +infinity, -0 below +0.
+ */
+#define LEARNAE_ROBUST_MAX 64 /* models in one call, one's own included */
+
+/* dst[i] = the mean of models[0][i], models[1][i], ... without the n_trim smallest and the n_trim
+ * largest of them: the rest is added in ascending order, then divided by their count. n_models is
+ * 1 to LEARNAE_ROBUST_MAX and more than 2 * n_trim. dst may be one of the models at the same
+ * address; any other overlap is undefined. n_elements may be 0. */
+learnae_status learnae_trimmed_mean(float *dst, const float *const *models, size_t n_models,
+                                    size_t n_trim, size_t n_elements, learnae_message *message);
+
+/* The same with all cut off but the middle one or, where n_models is even, the middle two. */
+learnae_status learnae_median(float *dst, const float *const *models, size_t n_models,
+                              size_t n_elements, learnae_message *message);
+
+/* The same over payloads, of any codecs, and `own` as the first model where it is not NULL. */
+learnae_status learnae_payload_trimmed_mean(float *dst, const float *own,
+                                            const learnae_payload *const *payloads,
+                                            size_t n_payloads, size_t n_trim, uint32_t vector,
+                                            uint64_t n_elements, learnae_message *message);
+learnae_status learnae_payload_median(float *dst, const float *own,
+                                      const learnae_payload *const *payloads, size_t n_payloads,
+                                      uint32_t vector, uint64_t n_elements,
+                                      learnae_message *message);
+
+/* distances2[i * n_models + j] = the sum over all elements of (model i - model j)^2, in float64:
+ * a symmetric matrix with zeros on its diagonal. Differences are taken directly, so that models
+ * that are close to each other keep their digits. Elements are added in runs of 256 (the last one
+ * filled up with zeros): within a run in eight lanes, element e in lane e mod 8, which are added
+ * as ((0+4)+(2+6)) + ((1+5)+(3+7)), and the sums of the runs in their order. A NaN in the result
+ * has the bits 0x7ff8000000000000. n_models is 1 to LEARNAE_ROBUST_MAX. */
+learnae_status learnae_distances(double *distances2, const float *const *models, size_t n_models,
+                                 size_t n_elements, learnae_message *message);
+
+/* The same over payloads, and `own` as model 0 where it is not NULL. */
+learnae_status learnae_payload_distances(double *distances2, const float *own,
+                                         const learnae_payload *const *payloads, size_t n_payloads,
+                                         uint32_t vector, uint64_t n_elements,
+                                         learnae_message *message);
+
+/* Krum (Blanchard et al. 2017): a model's score is the sum of its squared distances to the
+ * n_models - n_faulty - 2 nearest others, added in ascending order; a NaN counts as an infinity.
+ * selected[0..n_selected) = the models with the smallest scores, best first, the lower index
+ * where two are equal: one for Krum, more for multi-Krum. scores[0..n_models) may be NULL.
+ * LEARNAE_ERR_ARGUMENT unless n_models >= 2 * n_faulty + 3 (below that the rule promises nothing),
+ * n_models <= LEARNAE_ROBUST_MAX, and n_selected is 1 to n_models - n_faulty. */
+learnae_status learnae_krum(size_t *selected, double *scores, const double *distances2,
+                            size_t n_models, size_t n_faulty, size_t n_selected,
+                            learnae_message *message);
+
+/* Centred clipping (Karimireddy et al. 2021): the weights with which an average of one's own model
+ * and the others moves by no more than weights[k] * radius towards model k, whose squared
+ * distance to one's own is distances2[k]. With d its root, clipped[k] = weights[k] where d is at
+ * most radius, else weights[k] * (radius / d), computed in float64 and rounded once;
+ * *own_weight = 1 - clipped[0] - clipped[1] - ... likewise. radius >= 0, infinity included.
+ * LEARNAE_ERR_NONFINITE where a distance is NaN. clipped may be weights. */
+learnae_status learnae_clip(float *clipped, float *own_weight, const double *distances2,
+                            const float *weights, size_t n_models, double radius,
+                            learnae_message *message);
+
+/* Centred clipping around dst in one call: learnae_payload_distance() of each payload to dst, then
+ * learnae_clip(), then learnae_payload_average(). clipped[0..n_payloads) is where the weights go.
+ * LEARNAE_ERR_NONFINITE, and dst as it was, where a payload has a NaN or an infinity. */
+learnae_status learnae_payload_clip(float *dst, const learnae_payload *const *payloads,
+                                    const float *weights, size_t n_payloads, double radius,
+                                    uint32_t vector, uint64_t n_elements, float *clipped,
+                                    learnae_message *message);
+
 /* ---- Checksum ------------------------------------------------------------------------ */
 
 /* CRC-32C (Castagnoli, reflected polynomial 0x82f63b78, initial and final inversion) of

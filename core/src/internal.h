@@ -67,6 +67,10 @@
 /* Models added in one pass. More streams at once exceed what the prefetchers follow. */
 #define MAX_SOURCES 4
 
+/* Elements over which pairs of models are compared at a time: so many of 64 models, decoded, and
+ * four of them in float64 take 72 KiB. Their sums are the header's, so this is no tuning knob. */
+#define PAIR_RUN 256
+
 /* The first magnitude, as bits, that is not finite. */
 #define NONFINITE_BITS 0x7f800000u
 
@@ -116,6 +120,20 @@ typedef void encode_kernel(uint8_t *dst, const float *src, size_t n);
 /* False, with scales and codes in any state, where src has a NaN or infinity. */
 typedef bool encode_groups_kernel(uint8_t *scales, uint8_t *codes, const float *src, size_t n);
 
+/* One step of a sorting network: of two models' keys the smaller goes to `low`, the larger to
+ * `high`, as far as anything later needs them. */
+struct exchange {
+    uint8_t low, high;
+    bool keep_low, keep_high;
+};
+
+/* How the values of one element are brought in order: enough of a sorting network for those that
+ * are left when n_trim are cut off at either end. */
+struct network {
+    size_t n_models, n_trim, n_exchanges;
+    struct exchange exchanges[543]; /* of Batcher's network for LEARNAE_ROBUST_MAX models */
+};
+
 struct kernel_table {
     const char *isa;
     add_kernel *add[N_CODECS]; /* indexed by codec; [0] is unused */
@@ -128,6 +146,12 @@ struct kernel_table {
      * of value, as bits: NONFINITE_BITS or more where one is NaN or infinite. */
     uint32_t (*distance)(double distance2[8], double norm2[8], const float *value,
                          const float *reference, size_t n);
+    /* dst may be one of the models, at the same address. */
+    void (*trimmed_mean)(float *dst, const float *const *models, const struct network *network,
+                         size_t n);
+    /* sums[i * n_models + j] += the squared distance of models i and j, for i < j, over PAIR_RUN
+     * elements of each. */
+    void (*pairs)(double *sums, const float *const *models, size_t n_models);
     /* On the register's content: without the inversions at start and end. */
     uint32_t (*crc32c)(uint32_t state, const uint8_t *bytes, size_t nbytes);
 };

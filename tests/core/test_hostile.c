@@ -55,7 +55,7 @@ static void use(const learnae_payload *payload) {
     float *out = guarded_floats(&buffer, n, random_below(2) ? GUARD_END : GUARD_START);
     const learnae_payload *const list[5] = {payload, payload, payload, payload, payload};
     const float weights[5] = {1, 2, 3, 4, 5};
-    double distance2, norm2;
+    double distance2, norm2, far[9];
     for (uint32_t v = 0; v < payload->n_vectors; v++) {
         CHECK(learnae_payload_decode(payload, v, out, NULL) == LEARNAE_OK);
         CHECK(learnae_payload_accumulate(payload, v, 0.5f, out, NULL) == LEARNAE_OK);
@@ -63,6 +63,8 @@ static void use(const learnae_payload *payload) {
         const learnae_status status =
             learnae_payload_distance(payload, v, out, &distance2, &norm2, NULL);
         CHECK(status == LEARNAE_OK || status == LEARNAE_ERR_NONFINITE);
+        CHECK(learnae_payload_median(out, out, list, 2, v, n, NULL) == LEARNAE_OK);
+        CHECK(learnae_payload_distances(far, out, list, 2, v, n, NULL) == LEARNAE_OK);
     }
     guarded_free(&buffer);
     use_difference(payload);

@@ -31,8 +31,8 @@ int LLVMFuzzerInitialize(int *n_arguments, char ***arguments);
 
 /* The same read by one instruction set: the bits of all results. */
 struct results {
-    float *decoded, *accumulated, *average;
-    double distance2, norm2;
+    float *decoded, *accumulated, *average, *median;
+    double distance2, norm2, far[9];
     learnae_status verified, distance;
 };
 
@@ -63,7 +63,8 @@ static float *floats(size_t n) {
 static struct results read_vector(const learnae_payload *payload, const learnae_payload *other,
                                   uint32_t vector, size_t isa) {
     const size_t n = (size_t)payload->n_elements;
-    struct results results = {floats(n), floats(n), floats(n), 0, 0, LEARNAE_OK, LEARNAE_OK};
+    struct results results = {
+        .decoded = floats(n), .accumulated = floats(n), .average = floats(n), .median = floats(n)};
     REQUIRE(learnae_set_isa(isas[isa]) == LEARNAE_OK);
     learnae_message message;
     results.verified = learnae_payload_verify(payload, &message);
@@ -78,6 +79,11 @@ static struct results read_vector(const learnae_payload *payload, const learnae_
     REQUIRE(learnae_payload_average(results.average, 0.25f, list, weights,
                                     vector < other->n_vectors ? 3 : 2, vector, n,
                                     NULL) == LEARNAE_OK);
+    const size_t n_two = vector < other->n_vectors ? 2 : 1;
+    REQUIRE(learnae_payload_median(results.median, results.median, list + 1, n_two, vector, n,
+                                   NULL) == LEARNAE_OK);
+    REQUIRE(learnae_payload_distances(results.far, results.median, list + 1, n_two, vector, n,
+                                      NULL) == LEARNAE_OK);
     return results;
 }
 
@@ -85,6 +91,7 @@ static void free_results(struct results *results) {
     free(results->decoded);
     free(results->accumulated);
     free(results->average);
+    free(results->median);
 }
 
 __attribute__((no_sanitize("coverage"))) /* a loop over elements: nothing to learn there */
@@ -99,6 +106,8 @@ compare(const struct results *a, const struct results *b, size_t n) {
     REQUIRE(memcmp(a->decoded, b->decoded, n * sizeof(float)) == 0);
     REQUIRE(memcmp(a->accumulated, b->accumulated, n * sizeof(float)) == 0);
     REQUIRE(memcmp(a->average, b->average, n * sizeof(float)) == 0);
+    REQUIRE(memcmp(a->median, b->median, n * sizeof(float)) == 0);
+    REQUIRE(memcmp(a->far, b->far, sizeof a->far) == 0);
     REQUIRE(memcmp(&a->distance2, &b->distance2, sizeof(double)) == 0);
     REQUIRE(memcmp(&a->norm2, &b->norm2, sizeof(double)) == 0);
 }

@@ -24,6 +24,7 @@
 
 typedef __m256 vec;
 typedef __m256i bits;
+typedef __m256i key;
 typedef struct {
     __m256d low, high;
 } wide;
@@ -194,6 +195,26 @@ LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
     const __m256i pairs = _mm256_maddubs_epi16(level, _mm256_set1_epi16(0x1001));
     store_16(packed,
              _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
+}
+
+LEARNAE_INLINE vec vec_div(vec a, vec b) {
+    return _mm256_div_ps(a, b);
+}
+
+LEARNAE_INLINE __m256i flipped(__m256i a) {
+    return _mm256_xor_si256(a, _mm256_srli_epi32(_mm256_srai_epi32(a, 31), 1));
+}
+LEARNAE_INLINE key key_from_vec(vec a) {
+    return flipped(_mm256_castps_si256(a));
+}
+LEARNAE_INLINE vec vec_from_key(key a) {
+    return _mm256_castsi256_ps(flipped(a));
+}
+LEARNAE_INLINE key key_min(key a, key b) {
+    return _mm256_min_epi32(a, b);
+}
+LEARNAE_INLINE key key_max(key a, key b) {
+    return _mm256_max_epi32(a, b);
 }
 
 LEARNAE_INLINE wide wide_load(const double *at) {

@@ -20,6 +20,9 @@ typedef struct {
 } vec;
 typedef uint32x4_t bits;
 typedef struct {
+    int32x4_t low, high;
+} key;
+typedef struct {
     float64x2_t part[4];
 } wide;
 
@@ -224,6 +227,35 @@ LEARNAE_INLINE uint8x16_t levels_passed(uint8x16_t codes) {
 LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
     const uint8x16_t a = levels_passed(vld1q_u8(codes)), b = levels_passed(vld1q_u8(codes + 16));
     vst1q_u8(packed, vsliq_n_u8(vuzp1q_u8(a, b), vuzp2q_u8(a, b), 4));
+}
+
+LEARNAE_INLINE vec vec_div(vec a, vec b) {
+    return vec_pair(vdivq_f32(a.low, b.low), vdivq_f32(a.high, b.high));
+}
+
+LEARNAE_INLINE int32x4_t flipped(int32x4_t a) {
+    const uint32x4_t below = vshrq_n_u32(vreinterpretq_u32_s32(vshrq_n_s32(a, 31)), 1);
+    return veorq_s32(a, vreinterpretq_s32_u32(below));
+}
+
+LEARNAE_INLINE key key_from_vec(vec a) {
+    const key result = {flipped(vreinterpretq_s32_f32(a.low)),
+                        flipped(vreinterpretq_s32_f32(a.high))};
+    return result;
+}
+
+LEARNAE_INLINE vec vec_from_key(key a) {
+    return vec_pair(vreinterpretq_f32_s32(flipped(a.low)), vreinterpretq_f32_s32(flipped(a.high)));
+}
+
+LEARNAE_INLINE key key_min(key a, key b) {
+    const key result = {vminq_s32(a.low, b.low), vminq_s32(a.high, b.high)};
+    return result;
+}
+
+LEARNAE_INLINE key key_max(key a, key b) {
+    const key result = {vmaxq_s32(a.low, b.low), vmaxq_s32(a.high, b.high)};
+    return result;
 }
 
 LEARNAE_INLINE wide wide_load(const double *at) {

@@ -22,6 +22,7 @@
 
 typedef float vec;
 typedef uint32_t bits;
+typedef int32_t key;
 typedef double wide;
 
 LEARNAE_INLINE vec vec_load(const float *at) {
@@ -115,6 +116,28 @@ LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
     for (size_t i = 0; i < 32; i += 2) {
         scalar_pack_i4(packed + i / 2, codes + i, 2);
     }
+}
+
+LEARNAE_INLINE vec vec_div(vec a, vec b) {
+    return a / b;
+}
+
+/* The bits of a negative number below the sign, flipped: no branch, which compilers would not
+ * vectorise, and no shift of a negative number, which C leaves to them. */
+LEARNAE_INLINE uint32_t flipped(uint32_t a) {
+    return a ^ (0u - (a >> 31)) >> 1;
+}
+LEARNAE_INLINE key key_from_vec(vec a) {
+    return (key)flipped(scalar_bits(a));
+}
+LEARNAE_INLINE vec vec_from_key(key a) {
+    return scalar_from_bits(flipped((uint32_t)a));
+}
+LEARNAE_INLINE key key_min(key a, key b) {
+    return a < b ? a : b;
+}
+LEARNAE_INLINE key key_max(key a, key b) {
+    return a > b ? a : b;
 }
 
 LEARNAE_INLINE wide wide_load(const double *at) {

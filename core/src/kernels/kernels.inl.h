@@ -2,7 +2,8 @@
  *   ISA            its name, unquoted
  *   LANES          floats in a vec: a divisor of 8
  *   INDEPENDENT    a pragma before loops whose iterations touch no common memory, or nothing
- *   vec            vec_load vec_store vec_set vec_mul vec_add vec_canonical (NaN to 0x7fc00000)
+ *   vec            vec_load vec_store vec_set vec_mul vec_add vec_div vec_canonical (NaN to
+ *                  0x7fc00000)
  *                  vec_from_{f32,bf16,f16,i8}: LANES encoded elements at any address
  *                  vec_to_{bf16,f16,i8}: the reverse, with a canonical NaN and rounded to
  *                  nearest even; i8 takes magnitudes up to 127
@@ -12,10 +13,11 @@
  *                  i8
  *   lookup         table, vec_table(a, b, c, d) of four floats; steps_first(n), 0, n, 2n ... and
  *                  steps_next(steps, n), LANES * n more; vec_lookup(table, packed, steps) looks up
- * by the lowest two of 32 packed bits shifted right by each step masks          a bit for each
- * lane: vec_bits_negative (of the sign), vec_bits_above(a, b) where a > b; with vec_abs and
- * vec_where_above(a, b, c): c where a > b, else 0 wide           LANES doubles: wide_load
- * wide_store wide_from wide_sub wide_mul wide_add
+ *                  by the lowest two of 32 packed bits shifted right by each step
+ *   masks          a bit for each lane: vec_bits_negative (of the sign), vec_bits_above(a, b)
+ *                  where a > b; with vec_abs and vec_where_above(a, b, c): c where a > b, else 0
+ *   key            LANES integers in the order of floats: key_from_vec vec_from_key key_min key_max
+ *   wide           LANES doubles: wide_load wide_store wide_from wide_sub wide_mul wide_add
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -83,6 +85,10 @@
 
 #include "distance.inl.h"
 
+#include "order.inl.h"
+
+#include "pairs.inl.h"
+
 /* f32 keeps all bits, those of a NaN too. */
 static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n) {
     memcpy(dst, source->data, n * sizeof *dst);
@@ -108,4 +114,4 @@ static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n
                       [LEARNAE_CODEC_I4] = KERNEL(encode_i4),                                      \
                       [LEARNAE_CODEC_SIGN] = KERNEL(encode_sign),                                  \
                       [LEARNAE_CODEC_TERNARY] = KERNEL(encode_ternary)},                           \
-    .distance = KERNEL(distance)
+    .distance = KERNEL(distance), .trimmed_mean = KERNEL(trimmed_mean), .pairs = KERNEL(pairs)

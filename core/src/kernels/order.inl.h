@@ -1,0 +1,203 @@
+/* Medians and trimmed means. Expects what kernels.inl.h lists.
+ *
+ * Values are sorted as integers ("keys") in the order of their bits, because the floating-point
+ * minimum of two instruction sets differs where a NaN or two zeros meet; it is not slower.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+
+#if LANES > 1
+
+#include "networks.inl.h"
+
+/* Floats in a line of the first-level cache. Large arrays mostly start at the same offset in a
+ * page, so that 16 streams share the few places of one set: what is not taken from a line at
+ * once has to be fetched again (measured: twice the time for 16 models). On the other hand the
+ * streams must advance together: visited in turn for 64 elements or more, they do not keep the
+ * memory busy during the sorting. */
+#define LINE 16
+
+#define LOAD(i) key v##i = at[i];
+#define ADD(i)                                                                                     \
+    if (i > first && i < end) {                                                                    \
+        sum = vec_add(sum, vec_from_key(v##i));                                                    \
+    }
+#define START(i) sum = i == first ? vec_from_key(v##i) : sum;
+#define EXCHANGE(i, j)                                                                             \
+    {                                                                                              \
+        const key low = key_min(v##i, v##j);                                                       \
+        v##j = key_max(v##i, v##j);                                                                \
+        v##i = low;                                                                                \
+    }
+#define EACH_2(X) X(0) X(1)
+#define EACH_3(X) EACH_2(X) X(2)
+#define EACH_4(X) EACH_3(X) X(3)
+#define EACH_5(X) EACH_4(X) X(4)
+#define EACH_6(X) EACH_5(X) X(5)
+#define EACH_7(X) EACH_6(X) X(6)
+#define EACH_8(X) EACH_7(X) X(7)
+#define EACH_9(X) EACH_8(X) X(8)
+#define EACH_10(X) EACH_9(X) X(9)
+#define EACH_11(X) EACH_10(X) X(10)
+#define EACH_12(X) EACH_11(X) X(11)
+#define EACH_13(X) EACH_12(X) X(12)
+#define EACH_14(X) EACH_13(X) X(13)
+#define EACH_15(X) EACH_14(X) X(14)
+#define EACH_16(X) EACH_15(X) X(15)
+
+/* A line of each of n_models, sorted, and the mean of those from `first` to `end`. Where these are
+ * constants, the compiler drops the exchanges that the rows between them do not need. */
+#define SORTED(n_models)                                                                           \
+    LEARNAE_INLINE void KERNEL(JOIN(line_, n_models))(                                             \
+        float *dst, const float *const *models, size_t start, const int first, const int end) {    \
+        key keys[LINE / LANES][n_models];                                                          \
+        for (size_t k = 0; k < n_models; k++) {                                                    \
+            for (size_t part = 0; part < LINE / LANES; part++) {                                   \
+                keys[part][k] = key_from_vec(vec_load(models[k] + start + part * LANES));          \
+            }                                                                                      \
+        }                                                                                          \
+        for (size_t part = 0; part < LINE / LANES; part++) {                                       \
+            const key *at = keys[part];                                                            \
+            vec sum = vec_set(0.0f);                                                               \
+            EACH_##n_models(LOAD) NETWORK_##n_models(EXCHANGE) EACH_##n_models(START)              \
+                EACH_##n_models(ADD) if (end - first > 1) {                                        \
+                sum = vec_div(sum, vec_set((float)(end - first)));                                 \
+            }                                                                                      \
+            vec_store(dst + part * LANES, vec_canonical(sum));                                     \
+        }                                                                                          \
+    }                                                                                              \
+    LEARNAE_INLINE void KERNEL(JOIN(lines_, n_models))(float *dst, const float *const *models,     \
+                                                       const int first, const int end, size_t n) { \
+        size_t i = 0;                                                                              \
+        for (; i + LINE <= n; i += LINE) {                                                         \
+            KERNEL(JOIN(line_, n_models))(dst + i, models, i, first, end);                         \
+        }                                                                                          \
+        if (i < n) {                                                                               \
+            float copies[n_models][LINE] = {{0}}, last[LINE];                                      \
+            const float *copy[n_models];                                                           \
+            for (size_t k = 0; k < n_models; k++) {                                                \
+                copy[k] = memcpy(copies[k], models[k] + i, (n - i) * sizeof(float));               \
+            }                                                                                      \
+            KERNEL(JOIN(line_, n_models))(last, copy, 0, first, end);                              \
+            memcpy(dst + i, last, (n - i) * sizeof(float));                                        \
+        }                                                                                          \
+    }                                                                                              \
+    static void KERNEL(JOIN(trimmed_, n_models))(float *dst, const float *const *models,           \
+                                                 int first, size_t n) {                            \
+        if (first == (n_models - 1) / 2) {                                                         \
+            KERNEL(JOIN(lines_, n_models))                                                         \
+            (dst, models, (n_models - 1) / 2, n_models / 2 + 1, n);                                \
+        } else {                                                                                   \
+            KERNEL(JOIN(lines_, n_models))(dst, models, first, n_models - first, n);               \
+        }                                                                                          \
+    }
+
+/* clang-format off */
+SORTED(2) SORTED(3) SORTED(4) SORTED(5) SORTED(6) SORTED(7) SORTED(8) SORTED(9)
+SORTED(10) SORTED(11) SORTED(12) SORTED(13) SORTED(14) SORTED(15) SORTED(16)
+
+static void (*const KERNEL(trimmed)[])(float *, const float *const *, int, size_t) = {
+    NULL, NULL, KERNEL(trimmed_2), KERNEL(trimmed_3), KERNEL(trimmed_4), KERNEL(trimmed_5),
+    KERNEL(trimmed_6), KERNEL(trimmed_7), KERNEL(trimmed_8), KERNEL(trimmed_9),
+    KERNEL(trimmed_10), KERNEL(trimmed_11), KERNEL(trimmed_12), KERNEL(trimmed_13),
+    KERNEL(trimmed_14), KERNEL(trimmed_15), KERNEL(trimmed_16)};
+/* clang-format on */
+
+#undef LOAD
+#undef ADD
+#undef START
+#undef EXCHANGE
+#undef SORTED
+#undef LINE
+
+#endif
+
+/* ---- More models than there are registers: row by row -------------------------------- */
+
+/* Of each model at a time: the keys of all take 8 KiB, a part of the smallest first-level cache. */
+#define ROW_LENGTH 32
+#define ROW_VECTORS (ROW_LENGTH / LANES)
+
+LEARNAE_INLINE void KERNEL(row_of)(key *dst, const float *src) {
+    INDEPENDENT
+    for (size_t t = 0; t < ROW_VECTORS; t++) {
+        dst[t] = key_from_vec(vec_load(src + t * LANES));
+    }
+}
+
+LEARNAE_INLINE void KERNEL(exchange)(key *low, key *high, const bool keep_low,
+                                     const bool keep_high) {
+    INDEPENDENT
+    for (size_t t = 0; t < ROW_VECTORS; t++) {
+        const key a = low[t], b = high[t];
+        if (keep_low) {
+            low[t] = key_min(a, b);
+        }
+        if (keep_high) {
+            high[t] = key_max(a, b);
+        }
+    }
+}
+
+static void KERNEL(sort_rows)(key (*rows)[ROW_VECTORS], const struct network *network) {
+    for (size_t e = 0; e < network->n_exchanges; e++) {
+        const struct exchange exchange = network->exchanges[e];
+        if (exchange.keep_low && exchange.keep_high) {
+            KERNEL(exchange)(rows[exchange.low], rows[exchange.high], true, true);
+        } else if (exchange.keep_low) {
+            KERNEL(exchange)(rows[exchange.low], rows[exchange.high], true, false);
+        } else {
+            KERNEL(exchange)(rows[exchange.low], rows[exchange.high], false, true);
+        }
+    }
+}
+
+/* ROW_LENGTH elements of each model. */
+static void KERNEL(rows)(float *dst, const float *const *models, size_t start,
+                         const struct network *network) {
+    key rows[LEARNAE_ROBUST_MAX][ROW_VECTORS];
+    for (size_t k = 0; k < network->n_models; k++) {
+        KERNEL(row_of)(rows[k], models[k] + start);
+    }
+    KERNEL(sort_rows)(rows, network);
+    const size_t first = network->n_trim, end = network->n_models - first;
+    vec sum[ROW_VECTORS];
+    for (size_t t = 0; t < ROW_VECTORS; t++) {
+        sum[t] = vec_from_key(rows[first][t]);
+    }
+    for (size_t k = first + 1; k < end; k++) {
+        for (size_t t = 0; t < ROW_VECTORS; t++) {
+            sum[t] = vec_add(sum[t], vec_from_key(rows[k][t]));
+        }
+    }
+    const vec count = vec_set((float)(end - first));
+    for (size_t t = 0; t < ROW_VECTORS; t++) {
+        vec_store(dst + t * LANES, vec_canonical(vec_div(sum[t], count)));
+    }
+}
+
+static void KERNEL(trimmed_mean)(float *dst, const float *const *models,
+                                 const struct network *network, size_t n) {
+#if LANES > 1
+    if (network->n_models >= 2 && network->n_models <= 16) {
+        KERNEL(trimmed)[network->n_models](dst, models, (int)network->n_trim, n);
+        return;
+    }
+#endif
+    size_t i = 0;
+    for (; i + ROW_LENGTH <= n; i += ROW_LENGTH) {
+        KERNEL(rows)(dst + i, models, i, network);
+    }
+    if (i < n) {
+        float copies[LEARNAE_ROBUST_MAX][ROW_LENGTH] = {{0}}, last[ROW_LENGTH];
+        const float *copy[LEARNAE_ROBUST_MAX];
+        for (size_t k = 0; k < network->n_models; k++) {
+            copy[k] = memcpy(copies[k], models[k] + i, (n - i) * sizeof(float));
+        }
+        KERNEL(rows)(last, copy, 0, network);
+        memcpy(dst + i, last, (n - i) * sizeof(float));
+    }
+}
+
+#undef ROW_LENGTH
+#undef ROW_VECTORS
