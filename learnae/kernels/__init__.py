@@ -28,8 +28,28 @@ from learnae.kernels.payloads import (
     payload_verify,
     payload_write,
 )
+from learnae.kernels.robust import (
+    clip,
+    distances,
+    krum,
+    median,
+    payload_clip,
+    payload_distances,
+    payload_median,
+    payload_trimmed_mean,
+    trimmed_mean,
+)
 
 __all__ = [
+    "clip",
+    "distances",
+    "krum",
+    "payload_clip",
+    "payload_distances",
+    "payload_trimmed_mean",
+    "trimmed_mean",
+    "median",
+    "payload_median",
     "CODECS",
     "Buffer",
     "Float32",

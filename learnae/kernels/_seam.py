@@ -18,6 +18,7 @@ __all__ = [
     "CODECS",
     "Backend",
     "Buffer",
+    "Float64",
     "Float32",
     "PayloadView",
     "Status",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 Float32: TypeAlias = NDArray[np.float32]
+Float64: TypeAlias = NDArray[np.float64]
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 
 CODECS: Mapping[str, int] = MappingProxyType(
@@ -90,6 +92,33 @@ class Backend(Protocol):
         self, dst: Sequence[Float32], models: Sequence[Sequence[Float32]]
     ) -> Callable[[Float32], None]: ...
     def mix(self, params: Float32, mean: Float32, rate: float) -> None: ...
+    def trimmed_mean(self, dst: Float32, models: Sequence[Float32], n_trim: int) -> None: ...
+    def distances(self, models: Sequence[Float32]) -> Float64: ...
+    def krum(
+        self, distances2: Float64, n_faulty: int, n_selected: int
+    ) -> tuple[NDArray[np.int64], Float64]: ...
+    def clip(
+        self, distances2: Float64, weights: Float32, radius: float
+    ) -> tuple[float, Float32]: ...
+    def payload_trimmed_mean(
+        self,
+        dst: Float32,
+        own: Float32 | None,
+        views: Sequence[PayloadView],
+        n_trim: int,
+        vector: int,
+    ) -> None: ...
+    def payload_distances(
+        self, own: Float32 | None, views: Sequence[PayloadView], vector: int
+    ) -> Float64: ...
+    def payload_clip(
+        self,
+        dst: Float32,
+        views: Sequence[PayloadView],
+        weights: Float32,
+        radius: float,
+        vector: int,
+    ) -> Float32: ...
     def crc32c(self, data: Buffer, crc: int) -> int: ...
     def payload_nbytes(self, codec: int, n_vectors: int, n_elements: int) -> int: ...
     def payload_bound(self, codec: int, n_vectors: int, n_elements: int, density: float) -> int: ...

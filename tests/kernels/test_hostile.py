@@ -102,6 +102,9 @@ def use(data: bytes) -> tuple[str, bytes]:
         kernels.payload_average(acc, 0.5, [view, view], [0.25, 0.25], v)
         kernels.payload_accumulate(view, v, 0.5, acc)
         values += bits(kernels.payload_decode(view, v)).tobytes() + bits(acc).tobytes()
+        values += kernels.payload_distances(acc, [view], v).tobytes()
+        kernels.payload_median(acc, acc, [view], v)
+        values += bits(acc).tobytes()
         try:
             sums = kernels.payload_distance(view, v, acc)
         except PayloadError:

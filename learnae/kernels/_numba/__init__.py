@@ -25,8 +25,24 @@ from learnae.kernels._numba.payloads import (
     payload_verify,
     payload_write,
 )
+from learnae.kernels._numba.robust import (
+    clip,
+    distances,
+    krum,
+    payload_clip,
+    payload_distances,
+    payload_trimmed_mean,
+    trimmed_mean,
+)
 
 __all__ = [
+    "clip",
+    "distances",
+    "krum",
+    "payload_clip",
+    "payload_distances",
+    "payload_trimmed_mean",
+    "trimmed_mean",
     "average",
     "average_plan",
     "crc32c",

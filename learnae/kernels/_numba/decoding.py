@@ -18,7 +18,7 @@ from learnae.kernels._numba.jit import NAN, jit
 from learnae.kernels._numba.sums import add_scaled
 from learnae.kernels._numba.topk import accumulate_topk, decode_topk
 
-__all__ = ["F16_VALUES", "Block", "Raw", "accumulate", "decode", "distance"]
+__all__ = ["F16_VALUES", "Block", "Raw", "accumulate", "decode", "decode_block", "distance"]
 
 F32, BF16, F16, TOPK = 1, 2, 3, 8
 
@@ -89,14 +89,20 @@ def _decode_block(raw: Any, block: Any, at: int, m: int, f16_values: Any, dst: A
 
 
 @jit
+def decode_block(raw: Any, block: Any, f16_values: Any, k: int, dst: Any) -> None:
+    """Set the start of `dst` to the values of block `k`."""
+    at, _, m = _block_at(block, k)
+    if block.codec == F32:
+        dst.view(np.uint32)[:m] = raw.u32[at // 4 : at // 4 + m]
+    else:
+        _decode_block(raw, block, at, m, f16_values, dst[:m])
+
+
+@jit
 def decode(raw: Any, block: Any, f16_values: Any, dst: Any) -> None:
     """Set `dst` to a vector's values."""
     for k in range((block.n_elements + block.length - 1) // block.length):
-        at, first, m = _block_at(block, k)
-        if block.codec == F32:
-            dst.view(np.uint32)[first : first + m] = raw.u32[at // 4 : at // 4 + m]
-        else:
-            _decode_block(raw, block, at, m, f16_values, dst[first : first + m])
+        decode_block(raw, block, f16_values, k, dst[k * block.length :])
 
 
 @jit

@@ -39,6 +39,7 @@ __all__ = [
     "payload_rebase",
     "payload_verify",
     "payload_write",
+    "raw_and_block",
 ]
 
 _MAGIC = b"\x89LRNAE\r\n"
@@ -66,6 +67,12 @@ class _Handle:
 def _handle(view: PayloadView) -> _Handle:
     assert isinstance(view.handle, _Handle), "a view of another backend"
     return view.handle
+
+
+def raw_and_block(view: PayloadView, vector: int) -> tuple[decoding.Raw, decoding.Block]:
+    """Return what the loops of `decoding` need of a vector."""
+    handle = _handle(view)
+    return handle.raw, handle.block(vector)
 
 
 def crc32c(data: Buffer, crc: int) -> int:
