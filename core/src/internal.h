@@ -71,6 +71,9 @@
  * four of them in float64 take 72 KiB. Their sums are the header's, so this is no tuning knob. */
 #define PAIR_RUN 256
 
+/* Elements whose squares are added in float32: as the header promises. */
+#define SQUARES_RUN 256
+
 /* The first magnitude, as bits, that is not finite. */
 #define NONFINITE_BITS 0x7f800000u
 
@@ -142,10 +145,10 @@ struct kernel_table {
     encode_kernel *encode_bf16;
     encode_kernel *encode_f16;
     encode_groups_kernel *encode_groups[N_CODECS]; /* NULL where the codec has no groups */
-    /* Adds to the eight lanes of each sum; reference may be NULL. Returns the largest magnitude
-     * of value, as bits: NONFINITE_BITS or more where one is NaN or infinite. */
-    uint32_t (*distance)(double distance2[8], double norm2[8], const float *value,
-                         const float *reference, size_t n);
+    /* Adds to the eight lanes of each sum, of distance2 only where there is a reference. `value`
+     * is the start of a run. */
+    void (*squares)(double distance2[8], double norm2[8], const float *value,
+                    const float *reference, size_t n);
     /* dst may be one of the models, at the same address. */
     void (*trimmed_mean)(float *dst, const float *const *models, const struct network *network,
                          size_t n);

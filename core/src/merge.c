@@ -4,9 +4,16 @@
  */
 #include "threads.h"
 
-/* Values decoded at a time where they need a place of their own: 16 KiB, a part of the
- * smallest first-level cache. */
-#define DECODED_LENGTH 4096
+/* Values decoded at a time where they need a place of their own: 4 KiB, a small part of any
+ * first-level cache. A piece of codec topk is found by going through its block from the start, so
+ * that a large block in small pieces would take too long: these are as long as blocks mostly are.
+ */
+#define DECODED_LENGTH 1024
+#define DECODED_LENGTH_TOPK LEARNAE_BLOCK_LENGTH
+
+static size_t decoded_length(const learnae_payload *payload) {
+    return payload->codec == LEARNAE_CODEC_TOPK ? DECODED_LENGTH_TOPK : DECODED_LENGTH;
+}
 
 static learnae_status check_vector(const learnae_payload *payload, uint32_t vector,
                                    learnae_message *message) {
@@ -178,15 +185,26 @@ learnae_status learnae_payload_average(float *dst, float own_weight,
     return LEARNAE_OK;
 }
 
-static learnae_status fail_nonfinite(const float *value, size_t start, uint32_t vector,
-                                     learnae_message *message) {
-    size_t i = 0;
-    while (value[i] - value[i] == 0.0f) {
-        i++;
+/* The sum of the squares is not finite: because of a value, or because the sum overflowed? */
+static learnae_status check_finite(const learnae_payload *payload, uint32_t vector,
+                                   learnae_message *message) {
+    const struct kernel_table *kernels = learnae_internal_kernels();
+    const size_t longest = decoded_length(payload);
+    float value[DECODED_LENGTH_TOPK];
+    for (size_t start = 0, length; start < (size_t)payload->n_elements; start += length) {
+        const struct source source = learnae_internal_source(payload, vector, start, &length);
+        length = length < longest ? length : longest;
+        kernels->decode[payload->codec](value, &source, length);
+        for (size_t i = 0; i < length; i++) {
+            if (value[i] - value[i] != 0.0f) {
+                return learnae_internal_fail(LEARNAE_ERR_NONFINITE, message,
+                                             "the payload has %s at element %zu of vector %u",
+                                             value[i] != value[i] ? "NaN" : "an infinity",
+                                             start + i, (unsigned)vector);
+            }
+        }
     }
-    return learnae_internal_fail(
-        LEARNAE_ERR_NONFINITE, message, "the payload has %s at element %zu of vector %u",
-        value[i] != value[i] ? "NaN" : "an infinity", start + i, (unsigned)vector);
+    return LEARNAE_OK;
 }
 
 /* The lanes in order. NaN only where the reference has one; its bits then depend on the
@@ -216,17 +234,23 @@ learnae_status learnae_payload_distance(const learnae_payload *payload, uint32_t
     const struct kernel_table *kernels = learnae_internal_kernels();
     const size_t n = (size_t)payload->n_elements;
     double distance_lanes[8] = {0}, norm_lanes[8] = {0};
-    float value[DECODED_LENGTH];
+    const size_t longest = decoded_length(payload);
+    float value[DECODED_LENGTH_TOPK];
     for (size_t start = 0, length; start < n; start += length) {
         const struct source source = learnae_internal_source(payload, vector, start, &length);
-        length = length < DECODED_LENGTH ? length : DECODED_LENGTH;
+        length = length < longest ? length : longest;
         kernels->decode[payload->codec](value, &source, length);
-        const float *at = reference == NULL ? NULL : reference + start;
-        if (kernels->distance(distance_lanes, norm_lanes, value, at, length) >= NONFINITE_BITS) {
-            return fail_nonfinite(value, start, vector, message);
+        kernels->squares(distance_lanes, norm_lanes, value,
+                         reference == NULL ? NULL : reference + start, length);
+    }
+    const double norm = sum_lanes(norm_lanes);
+    if (norm - norm != 0.0) {
+        const learnae_status finite = check_finite(payload, vector, message);
+        if (finite != LEARNAE_OK) {
+            return finite;
         }
     }
-    *distance2 = sum_lanes(distance_lanes);
-    *norm2 = sum_lanes(norm_lanes);
+    *norm2 = norm;
+    *distance2 = reference == NULL ? norm : sum_lanes(distance_lanes);
     return LEARNAE_OK;
 }

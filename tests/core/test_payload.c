@@ -182,12 +182,19 @@ static void check_distance(const struct sample *sample, uint32_t vector, bool ha
     double distance[8] = {0}, norm[8] = {0}, d = -1, s = -1;
     bool finite = true;
     fill_floats(reference, n, FILL_FINITE);
-    for (size_t i = 0; i < n; i++) {
-        const double x = values[i], difference = x - (has_reference ? (double)reference[i] : 0);
-        const volatile double difference2 = difference * difference, x2 = x * x;
-        distance[i % 8] += difference2;
-        norm[i % 8] += x2;
-        finite = finite && values[i] - values[i] == 0;
+    for (size_t start = 0; start < n; start += 256) {
+        volatile float far[8] = {0}, size[8] = {0};
+        for (size_t i = start; i < n && i < start + 256; i++) {
+            const volatile float x = values[i], d = x - (has_reference ? reference[i] : 0);
+            const volatile float difference2 = d * d, x2 = x * x;
+            far[i % 8] = far[i % 8] + difference2;
+            size[i % 8] = size[i % 8] + x2;
+            finite = finite && x - x == 0;
+        }
+        for (int lane = 0; lane < 8; lane++) {
+            distance[lane] += (double)far[lane];
+            norm[lane] += (double)size[lane];
+        }
     }
     const learnae_status status = learnae_payload_distance(
         &sample->payload, vector, has_reference ? reference : NULL, &d, &s, NULL);

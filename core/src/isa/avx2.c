@@ -197,6 +197,10 @@ LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
              _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
 }
 
+LEARNAE_INLINE vec vec_sub(vec a, vec b) {
+    return _mm256_sub_ps(a, b);
+}
+
 LEARNAE_INLINE vec vec_div(vec a, vec b) {
     return _mm256_div_ps(a, b);
 }

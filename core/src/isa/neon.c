@@ -229,6 +229,10 @@ LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
     vst1q_u8(packed, vsliq_n_u8(vuzp1q_u8(a, b), vuzp2q_u8(a, b), 4));
 }
 
+LEARNAE_INLINE vec vec_sub(vec a, vec b) {
+    return vec_pair(vsubq_f32(a.low, b.low), vsubq_f32(a.high, b.high));
+}
+
 LEARNAE_INLINE vec vec_div(vec a, vec b) {
     return vec_pair(vdivq_f32(a.low, b.low), vdivq_f32(a.high, b.high));
 }

@@ -118,6 +118,10 @@ LEARNAE_INLINE void pack_32_i4(uint8_t *packed, const uint8_t *codes) {
     }
 }
 
+LEARNAE_INLINE vec vec_sub(vec a, vec b) {
+    return a - b;
+}
+
 LEARNAE_INLINE vec vec_div(vec a, vec b) {
     return a / b;
 }

@@ -2,7 +2,7 @@
  *   ISA            its name, unquoted
  *   LANES          floats in a vec: a divisor of 8
  *   INDEPENDENT    a pragma before loops whose iterations touch no common memory, or nothing
- *   vec            vec_load vec_store vec_set vec_mul vec_add vec_div vec_canonical (NaN to
+ *   vec            vec_load vec_store vec_set vec_mul vec_add vec_sub vec_div vec_canonical (NaN to
  *                  0x7fc00000)
  *                  vec_from_{f32,bf16,f16,i8}: LANES encoded elements at any address
  *                  vec_to_{bf16,f16,i8}: the reverse, with a canonical NaN and rounded to
@@ -114,4 +114,4 @@ static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n
                       [LEARNAE_CODEC_I4] = KERNEL(encode_i4),                                      \
                       [LEARNAE_CODEC_SIGN] = KERNEL(encode_sign),                                  \
                       [LEARNAE_CODEC_TERNARY] = KERNEL(encode_ternary)},                           \
-    .distance = KERNEL(distance), .trimmed_mean = KERNEL(trimmed_mean), .pairs = KERNEL(pairs)
+    .squares = KERNEL(squares), .trimmed_mean = KERNEL(trimmed_mean), .pairs = KERNEL(pairs)

@@ -21,6 +21,7 @@ from learnae.kernels._numba.topk import accumulate_topk, decode_topk
 __all__ = ["F16_VALUES", "Block", "Raw", "accumulate", "decode", "decode_block", "distance"]
 
 F32, BF16, F16, TOPK = 1, 2, 3, 8
+RUN = 256  # elements whose squares are added in float32
 
 
 class Raw(NamedTuple):
@@ -130,6 +131,28 @@ def _sum_lanes(lanes: Any) -> float:
 
 
 @jit
+def _add_squares(values: Any, reference: Any, far: Any, norm: Any) -> None:
+    """Add one run to the lanes: in float32 within the run, then in float64."""
+    far32, norm32 = np.zeros(8, np.float32), np.zeros(8, np.float32)
+    for i in range(values.size):
+        value = values[i]
+        norm32[i % 8] += value * value
+        difference = value - reference[i] if reference.size else value
+        far32[i % 8] += difference * difference
+    for lane in range(8):
+        far[lane] += np.float64(far32[lane])
+        norm[lane] += np.float64(norm32[lane])
+
+
+@jit
+def _first_nonfinite(values: Any) -> int:
+    for i in range(values.size):
+        if not abs(values[i]) < np.inf:
+            return i
+    return -1
+
+
+@jit
 def distance(raw: Any, block: Any, f16_values: Any, reference: Any) -> tuple[int, float, float]:
     """Return the first non-finite element or -1, and the sums of the squares.
 
@@ -140,11 +163,10 @@ def distance(raw: Any, block: Any, f16_values: Any, reference: Any) -> tuple[int
     for k in range((block.n_elements + block.length - 1) // block.length):
         at, first, m = _block_at(block, k)
         _decode_block(raw, block, at, m, f16_values, values)
-        for i in range(m):
-            value = np.float64(values[i])
-            if not abs(value) < np.inf:
-                return first + i, 0.0, 0.0
-            difference = value - np.float64(reference[first + i]) if reference.size else value
-            far[i % 8] += difference * difference
-            norm[i % 8] += value * value
+        bad = _first_nonfinite(values[:m])
+        if bad >= 0:
+            return first + bad, 0.0, 0.0
+        for start in range(0, m, RUN):
+            end = min(start + RUN, m)
+            _add_squares(values[start:end], reference[first + start : first + end], far, norm)
     return -1, _sum_lanes(far), _sum_lanes(norm)
