@@ -15,8 +15,8 @@ __all__ = ["command"]
     epilog="""\b
 Examples:
   learnae invite swarm.toml
-  learnae invite swarm.toml > invite.txt
-  learnae join "$(cat invite.txt)" --data mine.csv     on the other machine""",
+  (umask 077; learnae invite swarm.toml > invite.txt)
+  learnae join invite.txt --data mine.csv     on the other machine""",
 )
 @click.argument("charter", type=click.Path(path_type=Path, dir_okay=False), default="swarm.toml")
 @click.option(

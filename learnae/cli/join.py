@@ -30,6 +30,7 @@ __all__ = ["command", "stop_when_input_closes"]
 
 LINE_EVERY_S = 5.0
 PANEL_EVERY_S = 0.5
+MAX_INVITE_NBYTES = 4096  # an invite, folded by a mail program
 
 
 @click.command(
@@ -41,6 +42,7 @@ Examples:
   learnae join swarm.toml --data mine.csv --test held-out.csv --linger 600
   learnae join swarm.toml --relay --transport directory:/mnt/shared/swarm
   learnae join learnae1_pGNrZXlYIJ... --data mine.csv     an invite, see learnae invite
+  learnae join invite.txt --data mine.csv                 or the file that holds it
 
 Ctrl-C or SIGTERM: say goodbye, write a checkpoint, end with code 0. A second Ctrl-C: at once.""",
 )
@@ -140,17 +142,38 @@ def charter_file(
     charter: Path, home: Path | None, transport: str | None, public: bool = False
 ) -> Path:
     """Return the charter's file; an invite becomes one, with the swarm's key beside it."""
-    from learnae.swarm.invite import decode_invite, looks_like_invite
+    from learnae.swarm.invite import decode_invite
 
-    if not looks_like_invite(str(charter)) or charter.name.endswith(".toml"):
+    text = invite_in(charter)
+    if text is None:
         return charter
     from learnae.node.invite import accept_invite
     from learnae.node.places import swarm_folder
 
-    invite = decode_invite(str(charter))
+    invite = decode_invite(text)
     folder = home or swarm_folder(invite.swarm_id)
     click.echo(f"invited to swarm {invite.swarm_id.hex()[:16]}; charter and key go to {folder}")
     return accept_invite(invite, folder, transport=transport, public=public)
+
+
+def invite_in(charter: Path) -> str | None:
+    """Return the invite that the argument is, or that its file holds; None for a charter.
+
+    In a file it is seen by those who may read the file; arguments are shown to every user of the
+    machine for as long as the command runs.
+    """
+    from learnae.swarm.invite import looks_like_invite
+
+    text = str(charter)
+    if charter.is_file():
+        try:
+            with charter.open("rb") as file:
+                text = file.read(MAX_INVITE_NBYTES).decode("ascii", "replace")
+        except OSError:
+            return None  # whoever reads the charter says why
+    elif charter.name.endswith(".toml"):
+        return None
+    return text if looks_like_invite(text) else None
 
 
 class LogLines(logging.Handler):

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from learnae.cli import main
+from learnae.cli.join import invite_in
 from learnae.node.swarmkey import create_swarm_key
 from learnae.swarm import Charter, dump_charter
 from learnae.swarm.invite import Invite, encode_invite
@@ -40,6 +41,23 @@ def test_an_invite_that_will_not_do(
     assert result.exit_code == 1
     (error,) = [text for text in result.output.splitlines() if text.startswith("error:")]
     assert line in error
+    assert not own_data.exists()
+
+
+def test_an_invite_in_a_file(own_data: Path, tmp_path: Path) -> None:
+    """Where other users must not see it among the arguments of a running command."""
+    file = tmp_path / "invite.txt"
+    for content, line in ((INVITE + "\n", "leads to an IPFS daemon"), (INVITE[:-4], "cut short")):
+        file.write_text(content)
+        arguments = ["join", str(file), "--data", "mine.csv", "--transport", "directory:x"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 1
+        assert line in result.output
+        assert INVITE[:40] not in result.output
+    file.write_text("# a charter with learnae1_ in it\n")
+    assert invite_in(file) is None
+    assert invite_in(tmp_path / "learnae1_.toml") is None
+    assert invite_in(tmp_path) is None
     assert not own_data.exists()
 
 
