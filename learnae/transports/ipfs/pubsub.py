@@ -41,6 +41,9 @@ KEEP_MESSAGES = 8
 _PENDING = 64  # of each sender, until they are taken
 _SENDERS = 1024
 _TAGS = 16  # transports that share a daemon
+# A member can be a thousand senders, each with sixteen tags. So there are no more streams than
+# senders, and where many have messages waiting, fewer of each: 4,096 (1 + ln 1,024 / 64) at most.
+_WAITING = 4096
 
 # When to ask after listening has begun: until one's own question comes back, it was too early.
 _ASK_AT_S = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -90,6 +93,7 @@ class Channel:
         self._closing = threading.Event()
         self._ready = threading.Event()  # our own question has come back
         self._streams: OrderedDict[str, OrderedDict[bytes, _Stream]] = OrderedDict()
+        self._n_streams = 0
         self._subscriptions: list[IpfsSubscription] = []
         self._quota = Quota()
         self._own: deque[Frame] = deque(maxlen=KEEP_MESSAGES)
@@ -279,12 +283,14 @@ class Channel:
     def _stream(self, sender: str, tag: bytes) -> _Stream:
         tags = self._streams.setdefault(sender, OrderedDict())
         self._streams.move_to_end(sender)
+        self._n_streams += tag not in tags
         stream = tags.setdefault(tag, _Stream())
         tags.move_to_end(tag)
-        while len(tags) > _TAGS:
+        if len(tags) > _TAGS:
             tags.popitem(last=False)
-        while len(self._streams) > _SENDERS:
-            self._streams.popitem(last=False)
+            self._n_streams -= 1
+        while self._n_streams > _SENDERS:
+            self._n_streams -= len(self._streams.popitem(last=False)[1])
         return stream
 
 
@@ -313,9 +319,12 @@ class IpfsSubscription:
 
     def _add(self, sender: str, data: bytes) -> None:
         with self._lock:
-            self._pending.setdefault(sender, deque(maxlen=_PENDING)).append(data)
+            messages = self._pending.setdefault(sender, deque())
+            messages.append(data)
             if len(self._pending) > _SENDERS:
                 self._pending.popitem(last=False)
+            while len(messages) > min(_PENDING, _WAITING // len(self._pending)):
+                messages.popleft()
 
 
 def _lines(answer: Answer) -> Iterator[bytes]:
