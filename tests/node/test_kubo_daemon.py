@@ -8,13 +8,25 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from kubo import Kubos
+from kubo import SWARM_ID, SWARM_KEY, Kubos, need_kubo
 from learnae.cli.demo.daemons import TIED
-from learnae.node.kubo import Daemon, inspect_daemon, start_daemon, stop_daemon
+from learnae.node.kubo import (
+    LOOPBACK,
+    Daemon,
+    RepoOptions,
+    init_repo,
+    inspect_daemon,
+    is_repo,
+    start_daemon,
+    stop_daemon,
+)
 from learnae.node.kubo import daemon as module
+from learnae.node.kubo.repo import network_of
+from learnae.transports.keys import kubo_swarm_key
 
 DEADLINE_S = 20.0
 
@@ -84,6 +96,30 @@ def test_a_daemon_that_somebody_else_started_is_gone_when_stopped(kubos: Kubos) 
     assert start_daemon(kubo.repo).pid != pid
     assert stop_daemon(kubo.repo)
     assert not stop_daemon(kubo.repo)
+
+
+@pytest.mark.parametrize("step", ["_settle_key", "_adapt", "_write_private"])
+def test_a_repo_that_was_left_unfinished_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Ctrl-C in the first `learnae ipfs up`: no daemon may run on it without the swarm's key."""
+    need_kubo()
+    repo, key = tmp_path / "repo", kubo_swarm_key(SWARM_KEY, SWARM_ID)
+    options = RepoOptions(swarm_key_text=key, listen=(LOOPBACK,))
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(f"learnae.node.kubo.repo.{step}", interrupted)
+        init_repo(repo, options)
+    assert not is_repo(repo)
+    assert init_repo(repo, options)
+    assert is_repo(repo) and network_of(repo) == key
+    try:
+        assert start_daemon(repo).addresses[0].startswith("/ip4/127.0.0.1/tcp/")
+    finally:
+        stop_daemon(repo)
 
 
 def test_the_shell_of_the_demo_ends_with_its_daemon_and_the_daemon_with_it() -> None:

@@ -37,6 +37,7 @@ __all__ = [
 ANYWHERE = "/ip4/0.0.0.0/tcp/0"
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 SWARM_KEY = "swarm.key"
+UNFINISHED = "learnae.unfinished"
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class RepoOptions:
 
 
 def is_repo(repo: Path) -> bool:
-    """Whether a folder holds a daemon's repo."""
-    return (repo / "config").is_file()
+    """Whether a folder holds a daemon's repo, and all of it."""
+    return (repo / "config").is_file() and not (repo / UNFINISHED).exists()
 
 
 def init_repo(repo: Path, options: RepoOptions) -> bool:
@@ -90,6 +91,9 @@ def init_repo(repo: Path, options: RepoOptions) -> bool:
     try:
         repo.mkdir(parents=True, exist_ok=True, mode=0o700)
         if new:
+            # Stopped half way it would be a repo without key or address, and look whole.
+            (repo / UNFINISHED).touch()
+            (repo / "config").unlink(missing_ok=True)
             _init(repo)
         _settle_key(repo, options.swarm_key_text, new=new)
         path = repo / "config"
@@ -98,6 +102,7 @@ def init_repo(repo: Path, options: RepoOptions) -> bool:
         _adapt(config, options, new=new)
         if config != before:
             _write_private(path, json.dumps(config, indent=2))
+        (repo / UNFINISHED).unlink(missing_ok=True)
         return bool(config != before)
     except OSError as error:
         where = os.fspath(error.filename or repo)
