@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from learnae.errors import CharterError, StateError, TransportError, UsageError
+from learnae.errors import CharterError, IdentityError, StateError, TransportError, UsageError
 from learnae.node.access import Access, open_swarm_transport
 from learnae.node.places import default_repo
 from learnae.node.swarmkey import find_swarm_key, key_path, write_swarm_key
@@ -176,6 +176,13 @@ def _is_there(path: Path, invite: Invite) -> bool:
     return find_swarm_key(path) == invite.key
 
 
+def _has_key(path: Path, key: bytes) -> bool:
+    try:
+        return find_swarm_key(path) == key
+    except IdentityError:
+        return False  # most likely cut short by a crash, on the way to this very invite
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -187,7 +194,7 @@ def _write(path: Path, text: bytes, key: bytes) -> None:
     """Write key and charter; the charter last, since its presence means that all is there."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if find_swarm_key(path) != key:
+        if not _has_key(path, key):
             if os.path.lexists(key_path(path)):
                 os.rename(key_path(path), key_path(path).with_suffix(".key.old"))
             write_swarm_key(key_path(path), key)

@@ -92,6 +92,20 @@ def meet(inviter: tuple[Path, str], invite: Invite, transport: str) -> None:
             peer.close()
 
 
+def test_a_key_that_a_crash_has_cut_short_is_put_aside(
+    inviter: tuple[Path, str], second_machine: Path
+) -> None:
+    """Its own message says: ask for an invite. Then an invite has to help."""
+    invite = decode_invite(make_invite(*inviter))
+    folder = second_machine / "mine"
+    folder.mkdir()
+    (folder / "swarm.key").write_text("0123")
+    (folder / "swarm.key").chmod(0o600)
+    taken = accept_invite(invite, folder)
+    assert find_swarm_key(taken) == invite.key
+    assert (folder / "swarm.key.old").read_text() == "0123"
+
+
 def test_a_charter_that_is_not_the_swarms_is_refused(
     inviter: tuple[Path, str], second_machine: Path
 ) -> None:
