@@ -97,7 +97,13 @@ def open_swarm_transport(
             "ask a member for an invite (learnae invite), or say --unsealed"
         )
     network = None if key is None else kubo_swarm_key(key, access.swarm_id)
-    check_daemon(rest, swarm_key_text=network, public=access.public)
+    status = check_daemon(rest, swarm_key_text=network, public=access.public)
+    if status.private is None and not access.public:
+        log.warning(
+            "the repo of the IPFS daemon at %s cannot be seen from here, nor whether its network "
+            "is private: if it is not, everybody can fetch what is published",
+            rest,
+        )
     inner = open_transport(address, name)
     if key is None or access.unsealed:
         return inner

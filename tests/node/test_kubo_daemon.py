@@ -14,6 +14,7 @@ import pytest
 
 from kubo import SWARM_ID, SWARM_KEY, Kubos, need_kubo
 from learnae.cli.demo.daemons import TIED
+from learnae.node.access import Access, open_swarm_transport
 from learnae.node.kubo import (
     LOOPBACK,
     Daemon,
@@ -120,6 +121,25 @@ def test_a_repo_that_was_left_unfinished_is_made_again(
         assert start_daemon(repo).addresses[0].startswith("/ip4/127.0.0.1/tcp/")
     finally:
         stop_daemon(repo)
+
+
+def test_a_network_that_cannot_be_seen_is_warned_of(
+    kubos: Kubos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon of a container names a folder that is not there, or is another daemon's here."""
+    kubo, other = kubos["ann"], kubos["bob"]
+    api = start_daemon(kubo.repo).api
+    warned: list[str] = []
+    monkeypatch.setattr("learnae.node.access.log.warning", lambda line, *_: warned.append(line))
+    access = Access(SWARM_ID, SWARM_KEY)
+    open_swarm_transport(f"ipfs:{api}", "ann", access).close()
+    assert warned == []
+    really = module._is_of
+    monkeypatch.setattr(module, "_is_of", lambda _, peer_id: really(other.repo, peer_id))
+    assert inspect_daemon(api).private is None
+    open_swarm_transport(f"ipfs:{api}", "ann", access).close()
+    (line,) = warned
+    assert "whether its network is private" in line
 
 
 def test_the_shell_of_the_demo_ends_with_its_daemon_and_the_daemon_with_it() -> None:

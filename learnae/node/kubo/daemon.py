@@ -219,7 +219,8 @@ def inspect_daemon(api: str) -> DaemonStatus:
     if rpc.repo is not None and not _is_of(Path(rpc.repo), facts.peer_id):
         return DaemonStatus(running=False, repo=rpc.repo, pid=pid)
     repo = rpc.repo or str(stat.get("RepoPath") or "") or None
-    visible = repo is not None and is_repo(Path(repo))
+    # In a container the same path may be another daemon's.
+    visible = repo is not None and is_repo(Path(repo)) and _is_of(Path(repo), facts.peer_id)
     return DaemonStatus(
         running=True,
         repo=repo,
