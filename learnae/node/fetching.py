@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 
 from learnae.node.session import Session
 from learnae.swarm.events import Fetch
+from learnae.swarm.memory import GIVE_UP_S
 
-__all__ = ["Fetchers"]
+__all__ = ["Fetchers", "deadline_s"]
 
 # How long a fetch may take: this, and longer for payloads that fill a slow link for longer.
 DEADLINE_S = 30.0
 SLOW_LINK_BYTES_PER_S = 250_000
 _JOIN_S = 5.0
+
+
+def deadline_s(nbytes: int) -> float:
+    """Return how long the fetch of a payload may take; the protocol waits longer than that."""
+    return min(max(DEADLINE_S, nbytes / SLOW_LINK_BYTES_PER_S), GIVE_UP_S - DEADLINE_S)
 
 
 class Fetchers:
@@ -36,7 +42,7 @@ class Fetchers:
 
     def __init__(self, session: Session, params: NDArray[np.float32]) -> None:
         self._session, self._params = session, params
-        self._deadline_s = max(DEADLINE_S, session.max_payload_nbytes / SLOW_LINK_BYTES_PER_S)
+        self._deadline_s = deadline_s(session.max_payload_nbytes)
         self._todo: queue.SimpleQueue[Fetch | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._all_done = threading.Condition(self._lock)

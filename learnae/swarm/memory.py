@@ -13,15 +13,16 @@ from learnae.swarm.announcement import Announcement, Kind
 from learnae.swarm.events import Fetch, Forgot
 from learnae.swarm.state import MAX_KNOWN, Known, Offer, Remembered
 
-__all__ = ["Memory"]
+__all__ = ["GIVE_UP_S", "Memory"]
 
 _MAX_FAILURES = 4096
 _NEVER = float("inf")
 # Seconds until an unreachable payload is tried again, and how often: a peer that is merely
 # restarting is back within these, and one that is gone costs four attempts.
 _RETRY_S = (1.0, 4.0, 16.0)
-# A fetch that nobody answered for so long was lost by our own program: its place is free again.
-_GIVE_UP_S = 300.0
+#: A fetch that nobody answered for so long was lost by our own program: its place is free again.
+#: Longer than any fetch may take: the largest models on the slowest links need many minutes.
+GIVE_UP_S = 3600.0
 # A fetch under way for so long has a slow or dead link behind it, and its place is given to
 # another; but a small machine on a slow line should not be made to fetch a dozen models at once.
 _SLOW_S = 5.0
@@ -88,7 +89,7 @@ class Memory:
     def give_up(self, now: float) -> None:
         """End the fetches that were never answered, as if they had not been reachable."""
         for fetch in list(self.in_flight.values()):
-            if now - self._since[fetch.peer_id] > _GIVE_UP_S:
+            if now - self._since[fetch.peer_id] > GIVE_UP_S:
                 self.finish(fetch)
                 self.failed(fetch, now, final=False)
 

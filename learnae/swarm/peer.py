@@ -285,7 +285,7 @@ class Peer:
         Peers of whom nothing is remembered yet come first: until each is heard once, the mean
         is not over the whole swarm. Otherwise the draw is even, or, with `only_new`, empty: a
         newcomer needs one model of each and not the newest of all. Every fetch returned counts as
-        under way until `fetched` is called for it, or for 300 s: take only what you will fetch.
+        under way until `fetched` is called for it, or for an hour: take only what you will fetch.
         """
         memory, gossip = self._memory, self.charter.gossip
         memory.give_up(now)

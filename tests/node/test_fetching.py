@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 import learnae
+from learnae.node.fetching import deadline_s
 from learnae.node.join import JoinedPeer
 from learnae.node.node import NodeSettings
+from learnae.swarm.memory import GIVE_UP_S
 from learnae.transports import MemoryNetwork, Transport
 
 CHARTER = learnae.parse_charter(
@@ -87,3 +89,11 @@ def test_the_others_models_come_and_ones_own_go(tmp_path: Path) -> None:
             until(lambda: you.status().models_merged > 0, me, you)
             until(lambda: me.status().models_merged > 0, me, you)
     assert not [t for t in threading.enumerate() if t.name.startswith("learnae-fetch")]
+
+
+def test_the_protocol_gives_no_fetch_up_that_is_still_under_way() -> None:
+    """It would begin it again beside itself, and never take what comes late."""
+    assert deadline_s(1000) == 30.0
+    assert deadline_s(182_000_000) == 728.0
+    for nbytes in (1000, 182_000_000, 1 << 40):
+        assert deadline_s(nbytes) < GIVE_UP_S

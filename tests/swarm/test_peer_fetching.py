@@ -156,10 +156,10 @@ def test_a_fetch_that_is_never_answered_frees_its_place() -> None:
     assert len(lost) == 2 and me.wanted(NOW + 5.0) == []
     (other,) = me.wanted(NOW + 6.0)  # slow ones count no more
     assert other not in lost
-    assert me.fetched(other, True, None, NOW + 7.0) and me.wanted(NOW + 300.0) == []
-    assert me.wanted(NOW + 301.0) == []  # given up, and tried again after 1 s
-    assert me.fetched(lost[0], True, None, NOW + 301.0) == []
-    assert len(me.wanted(NOW + 302.0)) == 2
+    assert me.fetched(other, True, None, NOW + 7.0) and me.wanted(NOW + 3600.0) == []
+    assert me.wanted(NOW + 3601.0) == []  # given up, and tried again after 1 s
+    assert me.fetched(lost[0], True, None, NOW + 3601.0) == []
+    assert len(me.wanted(NOW + 3602.0)) == 2
 
 
 def test_slow_fetches_are_not_heaped_up() -> None:
