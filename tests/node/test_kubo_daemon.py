@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from kubo import SWARM_ID, SWARM_KEY, Kubos, need_kubo
 from learnae.cli.demo.daemons import TIED
+from learnae.errors import UsageError
 from learnae.node.access import Access, open_swarm_transport
 from learnae.node.kubo import (
     LOOPBACK,
@@ -121,6 +123,17 @@ def test_a_repo_that_was_left_unfinished_is_made_again(
         assert start_daemon(repo).addresses[0].startswith("/ip4/127.0.0.1/tcp/")
     finally:
         stop_daemon(repo)
+
+
+def test_a_port_that_another_program_has(kubos: Kubos, tmp_path: Path) -> None:
+    """It was chosen once and for good: the user has to be told how to choose again."""
+    key = kubo_swarm_key(SWARM_KEY, SWARM_ID)
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        listen = f"/ip4/127.0.0.1/tcp/{busy.getsockname()[1]}"
+        init_repo(tmp_path / "repo", RepoOptions(swarm_key_text=key, listen=(listen,)))
+        with pytest.raises(UsageError, match=r"address already in use.*--listen.*tcp/PORT"):
+            start_daemon(tmp_path / "repo")
+    assert inspect_daemon(str(tmp_path / "repo")).pid is None
 
 
 def test_a_network_that_cannot_be_seen_is_warned_of(

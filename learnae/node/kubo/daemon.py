@@ -35,6 +35,10 @@ __all__ = [
 LOG = "daemon.log"
 PID = "learnae.pid"
 LOCK = "learnae.lock"
+_PORT_CURE = (
+    "another program has its port: end that, or choose a free one (learnae ipfs up CHARTER "
+    "--listen /ip4/0.0.0.0/tcp/PORT) and invite again, since invites name it"
+)
 
 
 @dataclass(frozen=True)
@@ -349,4 +353,5 @@ def _last_words(repo: Path) -> str:
         lines = []
     said = [line.strip() for line in lines if line.strip()]
     errors = [line for line in said if line.lower().startswith("error")]
-    return (errors or said or ["it said nothing"])[-1][:300]
+    words = (errors or said or ["it said nothing"])[-1][:300]
+    return f"{words}; {_PORT_CURE}" if "address already in use" in words else words
