@@ -47,6 +47,7 @@ Exit codes: 0 nothing is wrong, 1 there is a fault.""",
     metavar="SECONDS",
     help="How long to listen for other peers.",
 )
+@click.option("--public", is_flag=True, help="Accept an IPFS daemon in the public network.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
 def command(
@@ -55,6 +56,7 @@ def command(
     home: Path | None,
     transport: str | None,
     listen: float,
+    public: bool,
     as_json: bool,
 ) -> None:
     """Look at key, charter, clock, disk, daemon, and the way to the other peers of CHARTER."""
@@ -67,10 +69,10 @@ def command(
         return transport or default_transport(swarm)
 
     def open_it(swarm: Charter, address: str) -> AbstractContextManager[Transport]:
-        return open_to_look(address, access_of(charter, swarm), must_exist=False)
+        return open_to_look(address, access_of(charter, swarm, public=public), must_exist=False)
 
     findings = []
-    for finding in Doctor(charter, home, address_of, open_it, listen).examine():
+    for finding in Doctor(charter, home, address_of, open_it, listen, public).examine():
         findings.append(finding)
         if not as_json:
             show(finding)

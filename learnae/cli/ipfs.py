@@ -177,9 +177,8 @@ def show(found: DaemonStatus) -> None:
     if not found.running:
         click.echo(f"no daemon runs{f' on {found.repo}' if found.repo else ''}")
         return
-    networks = {True: "private network", False: "public network", None: "network unknown"}
     process = f", process {found.pid}" if found.pid is not None else ""
-    click.echo(f"Kubo {found.version} runs{process}: {networks[found.private]}, RPC {found.api}")
+    click.echo(f"Kubo {found.version} runs{process}: {found.network}, RPC {found.api}")
     if found.repo is not None:
         click.echo(f"repo {found.repo}, {nbytes(found.repo_nbytes or 0)}")
     click.echo(f"connected to {found.n_peers} others; pubsub {'on' if found.pubsub else 'off'}")

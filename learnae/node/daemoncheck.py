@@ -15,8 +15,15 @@ __all__ = ["look_at_daemon"]
 _SHOWN = 4
 
 
-def look_at_daemon(charter_path: Path, charter: Charter, address: str) -> Finding:
+def look_at_daemon(
+    charter_path: Path, charter: Charter, address: str, *, public: bool = False
+) -> Finding:
     """Look at the daemon behind ``ipfs:...``, and at whom it is connected to.
+
+    Parameters
+    ----------
+    public
+        Whether a daemon in the public network is accepted.
 
     Raises
     ------
@@ -30,9 +37,9 @@ def look_at_daemon(charter_path: Path, charter: Charter, address: str) -> Findin
     api = address.partition(":")[2]
     access = access_of(charter_path, charter)
     network = None if access.key is None else kubo_swarm_key(access.key, charter.swarm_id)
-    found = check_daemon(api, swarm_key_text=network)
+    found = check_daemon(api, swarm_key_text=network, public=public)
     size = (found.repo_nbytes or 0) / 1e6
-    line = f"Kubo {found.version}, private network, repo {size:.0f} MB"
+    line = f"Kubo {found.version}, {found.network}, repo {size:.0f} MB"
     if found.n_peers:
         return Finding("daemon", Verdict.GOOD, f"{line}, connected to {found.n_peers} others")
     known = _known_addresses(api)

@@ -55,6 +55,8 @@ class Doctor:
         Opens the transport at an address, as nobody in particular.
     listen_s
         How long to listen for other peers, in seconds.
+    public
+        Whether an IPFS daemon in the public network is accepted.
     """
 
     charter_path: Path
@@ -62,6 +64,7 @@ class Doctor:
     address: Callable[[Charter], str]
     open_transport: Callable[[Charter, str], AbstractContextManager[Transport]]
     listen_s: float = 5.0
+    public: bool = False
     _charter: Charter | None = field(default=None, init=False)
     _schema: Schema | None = field(default=None, init=False)
 
@@ -175,7 +178,8 @@ class Doctor:
         address = self.address(charter)
         if address.startswith("ipfs:"):
             daemon = self._try(
-                "daemon", lambda: look_at_daemon(self.charter_path, charter, address)
+                "daemon",
+                lambda: look_at_daemon(self.charter_path, charter, address, public=self.public),
             )
             yield daemon
             if daemon.verdict is Verdict.FAULT:

@@ -60,8 +60,8 @@ def other_swarms(kubos: Kubos) -> Kubo:
     return swarm_daemon(kubos, "other", RepoOptions(swarm_key_text=network, listen=(LOOPBACK,)))
 
 
-def ask(charter: Path, address: str) -> list[dict[str, str]]:
-    options = ["--home", str(charter.parent / "home"), "--listen", "0", "--json"]
+def ask(charter: Path, address: str, *more: str) -> list[dict[str, str]]:
+    options = ["--home", str(charter.parent / "home"), "--listen", "0", "--json", *more]
     done = CliRunner().invoke(main, ["doctor", str(charter), "--transport", address, *options])
     document: dict[str, Any] = json.loads(done.output)
     return list(document["findings"])
@@ -127,8 +127,13 @@ def test_the_daemon_of_another_swarm(kubos: Kubos, charter: Path) -> None:
 def test_the_public_network(kubos: Kubos, charter: Path) -> None:
     # The option that makes a daemon public; on loopback, and without a bootstrap list.
     options = RepoOptions(swarm_key_text=None, listen=(LOOPBACK,))
-    part, line = fault(charter, swarm_daemon(kubos, "public", options).transport)
+    address = swarm_daemon(kubos, "public", options).transport
+    part, line = fault(charter, address)
     assert part == "daemon" and "public network" in line and "learnae ipfs up" in line
+    # Who has joined with --public wants to hear of other faults.
+    findings = ask(charter, address, "--public")
+    assert not [f for f in findings if f["verdict"] == "fault"], findings
+    assert "public network" in {f["part"]: f["line"] for f in findings}["daemon"]
 
 
 def test_pubsub_off(kubos: Kubos, charter: Path) -> None:
@@ -171,7 +176,7 @@ class _Old(BaseHTTPRequestHandler):
 def test_an_old_daemon(kubos: Kubos, charter: Path) -> None:
     _Old.api = other_swarms(kubos).api
     with ThreadingHTTPServer(("127.0.0.1", 0), _Old) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever)
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
         thread.start()
         part, line = fault(charter, f"ipfs:/ip4/127.0.0.1/tcp/{proxy.server_port}")
         proxy.shutdown()

@@ -90,6 +90,13 @@ class DaemonStatus:
     private: bool | None = None
     repo_nbytes: int | None = None
 
+    @property
+    def network(self) -> str:
+        """In which network it is, in words."""
+        if self.private is None:
+            return "network unknown"
+        return "private network" if self.private else "public network"
+
 
 def start_daemon(repo: Path, *, deadline_s: float = 60.0) -> Daemon:
     """Start the daemon of a repo, or find it running, and wait until it answers.
