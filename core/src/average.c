@@ -21,13 +21,6 @@ struct average {
     size_t tile_length;
 };
 
-/* How many models the next pass adds, when `left` are left: evenly many in each of as few passes
- * as possible. */
-static size_t pass_length(size_t left) {
-    const size_t n_passes = (left + MAX_MEAN_SOURCES - 1) / MAX_MEAN_SOURCES;
-    return n_passes == 0 ? 0 : (left + n_passes - 1) / n_passes;
-}
-
 /* Whether a pass after the first reads what the first would write. */
 static bool read_late(const struct average *call, size_t leaf) {
     bool late = false;
@@ -40,21 +33,22 @@ static bool read_late(const struct average *call, size_t leaf) {
 /* One tile of one leaf. The sum collects in dst, or where that is read late, in `scratch`. */
 static void average_tile(const struct average *call, size_t leaf, size_t start, size_t n,
                          float *scratch) {
-    const struct kernel_table *kernels = learnae_internal_kernels();
+    add_kernel *const add = learnae_internal_kernels()->add[LEARNAE_CODEC_F32];
     const float *const *models = call->models + leaf;
     const float *base = models[0] + start;
     float base_weight = call->weights[0];
     float *const dst = call->dst[leaf] + start;
     size_t next = 1;
     do {
-        const float *sources[MAX_MEAN_SOURCES] = {NULL};
+        struct source sources[MAX_SOURCES] = {{0}};
         const size_t n_sources = pass_length(call->n_models - next);
         for (size_t k = 0; k < n_sources; k++) {
-            sources[k] = models[(next + k) * call->n_leaves] + start;
+            sources[k].data = (const uint8_t *)(models[(next + k) * call->n_leaves] + start);
+            sources[k].weight = call->weights[next + k];
         }
         const bool last = next + n_sources == call->n_models;
         float *out = last || scratch == NULL ? dst : scratch;
-        kernels->mean(out, base, base_weight, sources, call->weights + next, n_sources, n);
+        add(out, base, base_weight, sources, n_sources, n);
         base = out;
         base_weight = 1.0f; /* exact */
         next += n_sources;

@@ -64,8 +64,9 @@
  * that a pass over payloads meets one block of each. */
 #define TILE_LENGTH 16384
 
-/* Models added in one pass. More streams at once exceed what the prefetchers follow. */
-#define MAX_SOURCES 4
+/* Models added in one pass, beside the base. More streams at once exceed what the prefetchers
+ * follow; fewer make more passes over the sum. */
+#define MAX_SOURCES 8
 
 /* Elements over which pairs of models are compared at a time: so many of 64 models, decoded, and
  * four of them in float64 take 72 KiB. Their sums are the header's, so this is no tuning knob. */
@@ -76,10 +77,6 @@
 
 /* The first magnitude, as bits, that is not finite. */
 #define NONFINITE_BITS 0x7f800000u
-
-/* Float32 models added in one pass, beside the base: nine streams are followed well enough where
- * they come in long runs, and each pass saved is one fewer over the sum. */
-#define MAX_MEAN_SOURCES 8
 
 /* Every codec's groups end at multiples of this, but for the last of a block: so blocks are cut at
  * them, and a pass over payloads may start at any of them. */
@@ -110,11 +107,6 @@ struct source {
 typedef void add_kernel(float *dst, const float *base, float base_weight,
                         const struct source *sources, size_t n_sources, size_t n);
 
-/* The same with f32 sources, n_sources up to MAX_MEAN_SOURCES. */
-typedef void mean_kernel(float *dst, const float *base, float base_weight,
-                         const float *const *sources, const float *weights, size_t n_sources,
-                         size_t n);
-
 /* dst[i] = source[i], whatever the source's weight. */
 typedef void decode_kernel(float *dst, const struct source *source, size_t n);
 
@@ -140,7 +132,6 @@ struct network {
 struct kernel_table {
     const char *isa;
     add_kernel *add[N_CODECS]; /* indexed by codec; [0] is unused */
-    mean_kernel *mean;
     decode_kernel *decode[N_CODECS];
     encode_kernel *encode_bf16;
     encode_kernel *encode_f16;
@@ -238,6 +229,13 @@ LEARNAE_HIDDEN bool learnae_internal_topk_valid(const uint8_t *block, size_t len
  * are not kept keep their bits. */
 LEARNAE_HIDDEN add_kernel learnae_internal_add_topk;
 LEARNAE_HIDDEN decode_kernel learnae_internal_decode_topk;
+
+/* How many models the next pass adds, when `n_left` are left: evenly many in each of as few passes
+ * as possible. */
+LEARNAE_INLINE size_t pass_length(size_t n_left) {
+    const size_t n_passes = (n_left + MAX_SOURCES - 1) / MAX_SOURCES;
+    return n_passes == 0 ? 0 : (n_left + n_passes - 1) / n_passes;
+}
 
 LEARNAE_INLINE uint64_t round_up(uint64_t n, uint64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;

@@ -81,13 +81,13 @@ learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t v
     return LEARNAE_OK;
 }
 
-/* How many of the first payloads one pass can take: same codec, at most MAX_SOURCES. */
+/* How many of the first payloads the next pass takes: those of one codec, as far as they go. */
 static size_t run_length(const learnae_payload *const *payloads, size_t n_payloads) {
     size_t n = 0;
-    while (n < n_payloads && n < MAX_SOURCES && payloads[n]->codec == payloads[0]->codec) {
+    while (n < n_payloads && payloads[n]->codec == payloads[0]->codec) {
         n++;
     }
-    return n;
+    return pass_length(n);
 }
 
 struct merge {
@@ -98,6 +98,7 @@ struct merge {
     size_t n_payloads;
     uint32_t vector;
     size_t n_elements;
+    size_t turn; /* tiles that a thread takes at a time */
 };
 
 /* Add payloads first .. first + n_run to dst[start .. end). Their blocks may end at different
@@ -120,20 +121,37 @@ static void add_run(const struct merge *call, float own_weight, size_t first, si
     }
 }
 
+static void merge_tile(const struct merge *call, size_t tile) {
+    const size_t start = tile * TILE_LENGTH;
+    const size_t end = tile_end(start, call->n_elements);
+    float own_weight = call->own_weight;
+    size_t done = 0;
+    do {
+        const size_t n_left = call->n_payloads - done;
+        const size_t n_run = n_left == 0 ? 0 : run_length(call->payloads + done, n_left);
+        add_run(call, own_weight, done, n_run, start, end);
+        own_weight = 1.0f; /* exact */
+        done += n_run;
+    } while (done < call->n_payloads);
+}
+
 static void merge_tiles(void *context, struct tiles *tiles) {
     const struct merge *call = context;
-    for (size_t tile; next_tile(tiles, &tile);) {
-        const size_t start = tile * TILE_LENGTH;
-        float own_weight = call->own_weight;
-        size_t done = 0;
-        do {
-            const size_t n_left = call->n_payloads - done;
-            const size_t n_run = n_left == 0 ? 0 : run_length(call->payloads + done, n_left);
-            add_run(call, own_weight, done, n_run, start, tile_end(start, call->n_elements));
-            own_weight = 1.0f; /* exact */
-            done += n_run;
-        } while (done < call->n_payloads);
+    const size_t n = n_tiles(call->n_elements);
+    for (size_t turn; next_tile(tiles, &turn);) {
+        const size_t first = turn * call->turn;
+        const size_t n_left = n - first;
+        for (size_t i = 0; i < call->turn && i < n_left; i++) {
+            merge_tile(call, first + i);
+        }
     }
+}
+
+/* A tile of small codes is a short run for the hardware to follow: 16 KiB with i8. Turns of up to
+ * 16 tiles cost two threads a third less time than single ones; but everybody should have many. */
+static size_t turn_length(size_t n) {
+    const size_t length = n / (16 * learnae_n_threads());
+    return length < 1 ? 1 : length > 16 ? 16 : length;
 }
 
 static void merge(struct merge *call) {
@@ -141,7 +159,9 @@ static void merge(struct merge *call) {
     for (size_t k = 0; k < call->n_payloads; k++) {
         nbytes += vector_nbytes(call->payloads[k]);
     }
-    learnae_internal_run(merge_tiles, call, n_tiles(call->n_elements), nbytes);
+    const size_t n = n_tiles(call->n_elements);
+    call->turn = turn_length(n);
+    learnae_internal_run(merge_tiles, call, (n + call->turn - 1) / call->turn, nbytes);
 }
 
 learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
@@ -153,7 +173,13 @@ learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32
     if (acc == NULL) {
         return fail_null("acc", message);
     }
-    struct merge call = {acc, 1.0f, &payload, &weight, 1, vector, (size_t)payload->n_elements};
+    struct merge call = {.dst = acc,
+                         .own_weight = 1.0f,
+                         .payloads = &payload,
+                         .weights = &weight,
+                         .n_payloads = 1,
+                         .vector = vector,
+                         .n_elements = (size_t)payload->n_elements};
     merge(&call);
     return LEARNAE_OK;
 }
@@ -179,8 +205,13 @@ learnae_status learnae_payload_average(float *dst, float own_weight,
     if (dst == NULL && n_elements > 0) {
         return fail_null("dst", message);
     }
-    struct merge call = {dst,        own_weight, payloads,          weights,
-                         n_payloads, vector,     (size_t)n_elements};
+    struct merge call = {.dst = dst,
+                         .own_weight = own_weight,
+                         .payloads = payloads,
+                         .weights = weights,
+                         .n_payloads = n_payloads,
+                         .vector = vector,
+                         .n_elements = (size_t)n_elements};
     merge(&call);
     return LEARNAE_OK;
 }

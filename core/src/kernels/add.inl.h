@@ -9,33 +9,81 @@
 #define FROM JOIN(vec_from_, CODEC)
 #define SCALAR_FROM JOIN(scalar_from_, CODEC)
 
+/* Two vectors of each stream in a turn: with one thread the mean of eight f32 models takes 30 %
+ * less time out of the caches, and 20 % less from memory, than with one vector and passes of four
+ * (Zen 4). With four vectors the compiler runs out of registers. */
+#define ADD_STEP (LANES > 1 ? 2 * LANES : 1)
+
 /* n_sources is a constant where this is inlined: no branch of it remains. The pointers are
  * taken out of the array because a store to dst might change it, for all the compiler knows. */
 LEARNAE_INLINE void KERNEL(JOIN(sum_, CODEC))(float *dst, const float *base, float base_weight,
                                               const uint8_t *const data[MAX_SOURCES],
                                               const float weight[MAX_SOURCES],
                                               const size_t n_sources, size_t n) {
-    const uint8_t *const d0 = data[0], *const d1 = data[1];
-    const uint8_t *const d2 = data[2], *const d3 = data[3];
-    const float f0 = weight[0], f1 = weight[1], f2 = weight[2], f3 = weight[3];
-    const vec w = vec_set(base_weight);
-    const vec w0 = vec_set(f0), w1 = vec_set(f1), w2 = vec_set(f2), w3 = vec_set(f3);
-    size_t i = 0;
-    INDEPENDENT
-    for (; i + LANES <= n; i += LANES) {
-        vec sum = vec_mul(w, vec_load(base + i));
-        sum = n_sources > 0 ? vec_add(sum, vec_mul(w0, FROM(d0 + i * SIZE))) : sum;
-        sum = n_sources > 1 ? vec_add(sum, vec_mul(w1, FROM(d1 + i * SIZE))) : sum;
-        sum = n_sources > 2 ? vec_add(sum, vec_mul(w2, FROM(d2 + i * SIZE))) : sum;
-        sum = n_sources > 3 ? vec_add(sum, vec_mul(w3, FROM(d3 + i * SIZE))) : sum;
-        vec_store(dst + i, vec_canonical(sum));
+    const uint8_t *at[MAX_SOURCES];
+    vec factor[MAX_SOURCES];
+    const vec base_factor = vec_set(base_weight);
+    UNROLLED
+    for (size_t k = 0; k < MAX_SOURCES; k++) {
+        at[k] = data[k];
+        factor[k] = vec_set(weight[k]);
     }
+    size_t i = 0;
+#define ADD(k)                                                                                     \
+    do {                                                                                           \
+        if (n_sources > (k)) {                                                                     \
+            first = vec_add(first, vec_mul(factor[k], FROM(at[k] + i * SIZE)));                    \
+        }                                                                                          \
+        if (n_sources > (k) && LANES > 1) {                                                        \
+            second = vec_add(second, vec_mul(factor[k], FROM(at[k] + (i + LANES) * SIZE)));        \
+        }                                                                                          \
+    } while (0)
+#define AHEAD(k)                                                                                   \
+    do {                                                                                           \
+        if (n_sources > (k)) {                                                                     \
+            prefetch(at[k] + i * SIZE, SOURCE_AHEAD);                                              \
+        }                                                                                          \
+    } while (0)
+    INDEPENDENT
+    for (; i + ADD_STEP <= n; i += ADD_STEP) {
+        if (LANES > 1 && SIZE < 4) {
+            prefetch(base + i, BASE_AHEAD);
+        }
+        if (LANES > 1 && SIZE < 4 && i % (64 / SIZE) == 0) {
+            AHEAD(0);
+            AHEAD(1);
+            AHEAD(2);
+            AHEAD(3);
+            AHEAD(4);
+            AHEAD(5);
+            AHEAD(6);
+            AHEAD(7);
+        }
+        vec first = vec_mul(base_factor, vec_load(base + i));
+        vec second = first;
+        if (LANES > 1) {
+            second = vec_mul(base_factor, vec_load(base + i + LANES));
+        }
+        ADD(0);
+        ADD(1);
+        ADD(2);
+        ADD(3);
+        ADD(4);
+        ADD(5);
+        ADD(6);
+        ADD(7);
+        vec_store(dst + i, vec_canonical(first));
+        if (LANES > 1) {
+            vec_store(dst + i + LANES, vec_canonical(second));
+        }
+    }
+#undef ADD
+#undef AHEAD
     for (; LANES > 1 && i < n; i++) {
         float sum = base_weight * base[i];
-        sum = n_sources > 0 ? sum + f0 * SCALAR_FROM(d0 + i * SIZE) : sum;
-        sum = n_sources > 1 ? sum + f1 * SCALAR_FROM(d1 + i * SIZE) : sum;
-        sum = n_sources > 2 ? sum + f2 * SCALAR_FROM(d2 + i * SIZE) : sum;
-        sum = n_sources > 3 ? sum + f3 * SCALAR_FROM(d3 + i * SIZE) : sum;
+        for (size_t k = 0; k < n_sources; k++) {
+            sum = sum + weight[k] * SCALAR_FROM(data[k] + i * SIZE);
+        }
         dst[i] = scalar_canonical(sum);
     }
 }
@@ -48,6 +96,7 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
         const uint8_t *data[MAX_SOURCES] = {NULL};
         float weight[MAX_SOURCES] = {0};
         length = n - start < group ? n - start : group;
+        UNROLLED
         for (size_t k = 0; k < n_sources; k++) {
             data[k] = sources[k].data + start * SIZE;
             weight[k] = sources[k].weight;
@@ -62,5 +111,6 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
 
 #include "counts.inl.h"
 
+#undef ADD_STEP
 #undef FROM
 #undef SCALAR_FROM

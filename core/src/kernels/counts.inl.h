@@ -5,21 +5,22 @@
 
 static void KERNEL(JOIN(add_, CODEC))(float *dst, const float *base, float base_weight,
                                       const struct source *sources, size_t n_sources, size_t n) {
+#define CASE(k)                                                                                    \
+    case k:                                                                                        \
+        KERNEL(JOIN(groups_, CODEC))(dst, base, base_weight, sources, k, n);                       \
+        break
     switch (n_sources) {
-    case 0:
-        KERNEL(JOIN(groups_, CODEC))(dst, base, base_weight, sources, 0, n);
-        break;
-    case 1:
-        KERNEL(JOIN(groups_, CODEC))(dst, base, base_weight, sources, 1, n);
-        break;
-    case 2:
-        KERNEL(JOIN(groups_, CODEC))(dst, base, base_weight, sources, 2, n);
-        break;
-    case 3:
-        KERNEL(JOIN(groups_, CODEC))(dst, base, base_weight, sources, 3, n);
-        break;
+        CASE(0);
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+        CASE(7);
     default:
-        KERNEL(JOIN(groups_, CODEC))(dst, base, base_weight, sources, 4, n);
+        KERNEL(JOIN(groups_, CODEC))(dst, base, base_weight, sources, MAX_SOURCES, n);
         break;
     }
+#undef CASE
 }

@@ -78,8 +78,6 @@
 #undef N_BITS
 #undef GROUP
 
-#include "mean.inl.h"
-
 #include "encode.inl.h"
 #include "signs.inl.h"
 
@@ -107,7 +105,7 @@ static void KERNEL(decode_f32)(float *dst, const struct source *source, size_t n
 
 /* The row, but for its name and the checksum. */
 #define KERNELS                                                                                    \
-    .add = EVERY_CODEC(add_, learnae_internal_add_topk), .mean = KERNEL(mean),                     \
+    .add = EVERY_CODEC(add_, learnae_internal_add_topk),                                           \
     .decode = EVERY_CODEC(decode_, learnae_internal_decode_topk),                                  \
     .encode_bf16 = KERNEL(encode_bf16), .encode_f16 = KERNEL(encode_f16),                          \
     .encode_groups = {[LEARNAE_CODEC_I8] = KERNEL(encode_i8),                                      \

@@ -37,6 +37,7 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
         for (size_t first = start; first < end; first += GROUP) {
             const uint8_t *data[MAX_SOURCES] = {NULL};
             float weight[MAX_SOURCES] = {0};
+            UNROLLED
             for (size_t k = 0; k < n_sources; k++) {
                 const float scale = scalar_from_f32(sources[k].scales + first / GROUP * 4);
                 data[k] = codes[k] + (first - start);
