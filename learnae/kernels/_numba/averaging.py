@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from learnae.kernels._numba import sums
+from learnae.kernels._numba import pool, sums
 from learnae.kernels._numba.jit import read_only
+from learnae.kernels._numba.pool import n_threads, set_threads
+from learnae.kernels._numba.streams import SUMS
 from learnae.kernels._seam import Float32, Status, check
 
 __all__ = ["average", "average_plan", "isa", "isas", "mix", "n_threads", "set_isa", "set_threads"]
+
+_ONE = np.float32(1)
 
 
 def isa() -> str:
@@ -26,28 +30,37 @@ def set_isa(name: str | None) -> None:
         raise ValueError(f"no instruction set {name!r} here: one of numba")
 
 
-_n_threads = 1
-
-
-def n_threads() -> int:
-    return _n_threads
-
-
-def set_threads(n: int) -> None:
-    # Kept, and without effect: the loops of this backend run in the calling thread.
-    global _n_threads
-    _n_threads = n
-
-
 def average(dst: Float32, models: Sequence[Float32], weights: Float32) -> None:
+    in_place = np.may_share_memory(dst, models[0])
     # The sum needs its own place where dst is one of the later models.
     late = any(np.may_share_memory(dst, model) for model in models[1:])
-    total = np.empty_like(dst) if late else dst
-    sums.scale(total, read_only(models[0]), weights[0])
-    for model, weight in zip(models[1:], weights[1:], strict=True):
-        sums.add_scaled(total, read_only(model), weight)
-    if late:
-        dst[:] = total
+    sources = [read_only(model) for model in models]
+
+    def make_job() -> Callable[[slice], None]:
+        spare = np.empty(min(pool.CHUNK, dst.size) if late else 0, np.float32)
+
+        def job(chunk: slice) -> None:
+            out = dst[chunk]
+            total = spare[: out.size] if late else out
+            if late or not in_place:
+                np.copyto(total, sources[0][chunk])
+            _add_all(total, [source[chunk] for source in sources[1:]], weights)
+            if late:
+                out[:] = total
+
+        return job
+
+    pool.run(make_job, dst.size)
+
+
+def _add_all(total: Float32, sources: Sequence[Float32], weights: Float32) -> None:
+    """Set ``total = weights[0] * total + weights[1] * sources[0] + ...``, in even passes."""
+    most = len(SUMS) - 1
+    step = -(-len(sources) // max(1, -(-len(sources) // most)))
+    SUMS[step](total, weights[0], *sources[:step], *weights[1 : 1 + step])
+    for at in range(step, len(sources), max(1, step)):
+        part = sources[at : at + step]
+        SUMS[len(part)](total, _ONE, *part, *weights[1 + at : 1 + at + step])
 
 
 def average_plan(
