@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
 /* Waking a worker costs the caller some microseconds and the worker some tens: as much as a core
  * needs for a megabyte out of the second-level cache. */
@@ -29,6 +30,14 @@
 
 /* The header promises to live in 80 KiB; the rest is for signal frames and sanitizers. */
 #define STACK_NBYTES (512u << 10)
+
+/* Where other programs keep the cores busy, a worker may lose its core in the middle of a tile, for
+ * some milliseconds that the caller then has to wait. So after a wait of a millisecond or more the
+ * caller does the next calls alone, up to 63 of them where that happens again and again; only
+ * calls so large that they take longer than such a wait try each time. */
+#define LONG_WAIT_NS 1000000
+#define MAX_ALONE 63
+#define ALWAYS_SHARED_NBYTES (256u << 20)
 
 /* Turns of a worker that waits for the next call without going to sleep: some 20 microseconds.
  * Calls that follow each other at once then need no system call. */
@@ -49,6 +58,8 @@ static struct {
     tiles_job *job;
     void *context;
     struct tiles *tiles;
+    unsigned n_alone;    /* calls still to be done alone */
+    unsigned next_alone; /* how many it will be after the next long wait */
     /* Changed under `mutex`; read without it by those that spin: */
     atomic_uint call; /* counts calls */
     atomic_bool stop;
@@ -143,16 +154,23 @@ static void open_call(tiles_job *job, void *context, struct tiles *tiles) {
     }
 }
 
+static int64_t now_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
 /* Those that joined are in their last tile: they are waited for awake, then asleep, so that a
- * worker whose core was taken from it may have this one. */
-static void close_call(void) {
+ * worker whose core was taken from it may have this one. False where that took long. */
+static bool close_call(void) {
     const unsigned joined = atomic_exchange(&pool.state, 0) & ~OPEN;
     for (int spin = 0; spin < N_SPINS; spin++) {
         if (atomic_load(&pool.n_left) == joined) {
-            return;
+            return true;
         }
         pause_a_little();
     }
+    const int64_t start = now_ns();
     pthread_mutex_lock(&pool.mutex);
     atomic_store(&pool.caller_waits, true);
     while (atomic_load(&pool.n_left) != joined) {
@@ -160,6 +178,24 @@ static void close_call(void) {
     }
     atomic_store(&pool.caller_waits, false);
     pthread_mutex_unlock(&pool.mutex);
+    return now_ns() - start < LONG_WAIT_NS;
+}
+
+/* With `owner` held. */
+static void share(tiles_job *job, void *context, struct tiles *tiles, uint64_t nbytes) {
+    if (pool.n_workers == 0 || (pool.n_alone > 0 && nbytes < ALWAYS_SHARED_NBYTES)) {
+        pool.n_alone -= pool.n_alone > 0;
+        job(context, tiles);
+        return;
+    }
+    open_call(job, context, tiles);
+    job(context, tiles);
+    const bool quick = close_call();
+    if (nbytes < ALWAYS_SHARED_NBYTES) {
+        pool.n_alone = quick ? 0 : pool.next_alone;
+        pool.next_alone = quick ? 1 : 2 * pool.n_alone + 1;
+        pool.next_alone = pool.next_alone < MAX_ALONE ? pool.next_alone : MAX_ALONE;
+    }
 }
 
 void learnae_internal_run(tiles_job *job, void *context, size_t n_tiles, uint64_t nbytes) {
@@ -171,13 +207,7 @@ void learnae_internal_run(tiles_job *job, void *context, size_t n_tiles, uint64_
         job(context, &tiles);
         return;
     }
-    if (pool.n_workers > 0) {
-        open_call(job, context, &tiles);
-        job(context, &tiles);
-        close_call();
-    } else {
-        job(context, &tiles);
-    }
+    share(job, context, &tiles, nbytes);
     pthread_mutex_unlock(&owner);
 }
 
@@ -192,6 +222,8 @@ static void end_workers(void) {
         pthread_join(pool.workers[i], NULL);
     }
     pool.n_workers = 0;
+    pool.n_alone = 0;
+    pool.next_alone = 1;
     atomic_store(&pool.stop, false);
     atomic_store(&pool.call, 0); /* where a new worker begins to count */
 }
