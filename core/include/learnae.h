@@ -86,10 +86,8 @@ learnae_status learnae_set_isa(const char *name);
  * tiles, and workers of the library's own pool help the calling thread with them. The result has
  * the same bits for any number of threads. A call never waits for a worker that the operating
  * system has not run yet, and of two calls at once the second does its work alone; so a busy
- * machine costs the help, not more. Only a worker that loses its core in the middle of a tile is
- * waited for, and where that happens the next calls are done alone. Workers sleep between calls,
- * block all signals, and have 512 KiB of stack each. A child made by fork() has one thread until it
- * asks for more.
+ * machine costs the help, hardly more. Workers sleep between calls, block all signals, and have
+ * 512 KiB of stack each. A child made by fork() has one thread until it asks for more.
  *
  * They are POSIX threads (link with -pthread where the C library is older than glibc 2.34);
  * without those, or built with -DLEARNAE_NO_THREADS, there is one thread.

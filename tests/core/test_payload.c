@@ -185,8 +185,8 @@ static void check_distance(const struct sample *sample, uint32_t vector, bool ha
     for (size_t start = 0; start < n; start += 256) {
         volatile float far[8] = {0}, size[8] = {0};
         for (size_t i = start; i < n && i < start + 256; i++) {
-            const volatile float x = values[i], d = x - (has_reference ? reference[i] : 0);
-            const volatile float difference2 = d * d, x2 = x * x;
+            const volatile float x = values[i], y = x - (has_reference ? reference[i] : 0);
+            const volatile float difference2 = y * y, x2 = x * x;
             far[i % 8] = far[i % 8] + difference2;
             size[i % 8] = size[i % 8] + x2;
             finite = finite && x - x == 0;
