@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from learnae import kernels
-from learnae.errors import PayloadError, TransportError
+from learnae.errors import NotFound, PayloadError, TransportError, Unavailable
 from learnae.node.chains import payload_bound
 from learnae.node.gate import open_payload
 from learnae.node.shelf import shelve
@@ -22,6 +22,8 @@ from learnae.swarm.fields import is_payload_cid
 from learnae.transports.seam import Buffer
 
 __all__ = ["resolve", "within"]
+
+N_TRIES = 4
 
 
 def within(
@@ -79,20 +81,8 @@ def resolve(
     PayloadError
         One of the payloads is none of this swarm, or the chain is longer than the charter allows.
     """
-    gossip = charter.gossip
-    longest = gossip.key_every - 1 if gossip.is_chained else 0
-    links: list[kernels.PayloadView] = []
-    while (view := known(cid)) is None:
-        view = open_payload(get(cid), schema)
-        if not view.base:
-            _require_key(view, charter)
-            break
-        _require_link(view, charter, schema, links)
-        if len(links) == longest:
-            raise PayloadError(f"more than {longest} differences since a payload that stands alone")
-        links.append(view)
-        cid = view.base
-    for i, link in enumerate(reversed(links)):
+    view, links = _walk(cid, get, known, charter, schema)
+    for i, link in enumerate(links):
         if view.n_vectors != link.n_vectors:
             raise PayloadError("payload and the one it builds on have unequal numbers of vectors")
         rebased = kernels.payload_rebase(view, link)
@@ -100,6 +90,45 @@ def resolve(
         kept: Buffer = shelve(rebased, folder) if is_last else rebased
         view = kernels.payload_open(kept, schema.n_elements)
     return view
+
+
+def _walk(
+    cid: bytes,
+    get: Callable[[bytes], memoryview],
+    known: Callable[[bytes], kernels.PayloadView | None],
+    charter: Charter,
+    schema: Schema,
+) -> tuple[kernels.PayloadView, list[kernels.PayloadView]]:
+    """Go back from a payload to one that stands alone; return it and the differences to add."""
+    gossip = charter.gossip
+    longest = gossip.key_every - 1 if gossip.is_chained else 0
+    links: list[kernels.PayloadView] = []
+    while (view := known(cid)) is None:
+        view = open_payload(_get_again(cid, get) if links else get(cid), schema)
+        if not view.base:
+            _require_key(view, charter)
+            break
+        _require_link(view, charter, schema)
+        if len(links) == longest:
+            raise PayloadError(f"more than {longest} differences since a payload that stands alone")
+        links.append(view)
+        cid = view.base
+    return view, links[::-1]
+
+
+def _get_again(cid: bytes, get: Callable[[bytes], memoryview]) -> memoryview:
+    """Get a base, with some patience: one that fails makes those fetched before it useless.
+
+    With 30 % of the fetches lost, nine in a row arrive in 4 of 100 cases, and so in 93.
+    """
+    for _ in range(N_TRIES - 1):
+        try:
+            return get(cid)
+        except (NotFound, Unavailable):
+            raise
+        except TransportError:
+            continue
+    return get(cid)
 
 
 def _require_key(view: kernels.PayloadView, charter: Charter) -> None:
@@ -115,7 +144,6 @@ def _require_link(
     view: kernels.PayloadView,
     charter: Charter,
     schema: Schema,
-    links: list[kernels.PayloadView],
 ) -> None:
     codec = charter.gossip.codec
     if not charter.gossip.is_chained:

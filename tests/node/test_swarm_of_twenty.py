@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import pytest
 from node.simulation import ROUND_S, Outcome, Simulation
@@ -83,3 +84,19 @@ def test_the_same_seed_gives_the_same_bytes(shares: tuple[Charter, list[Table], 
     assert stormy.digest == again.digest
     assert stormy.accuracy == again.accuracy
     assert stormy.digest != calm.digest, "the faults have changed something"
+
+
+def test_chains_of_differences_stand_the_same_faults(
+    shares: tuple[Charter, list[Table], Table],
+) -> None:
+    charter, tables, test = shares
+    chained = replace(charter, gossip=replace(charter.gossip, codec="topk"))
+    faults = Faults(loss=0.3, duplicate=0.2, reorder=0.2, delay_s=(0.0, ROUND_S))
+    accepted, accuracy = [], []
+    for swarm in (charter, chained):
+        simulation = Simulation(swarm, tables[:8], SEED, faults)
+        accuracy.append(statistics.mean(simulation.run(60, test).accuracy))
+        accepted.append(sum(p.session.traffic.accepted for p in simulation.peers))
+    print(f"i8, topk: accuracy {accuracy}, models accepted {accepted}")
+    assert accepted[1] > 0.9 * accepted[0], "a lost link is asked for again"
+    assert accuracy[1] > accuracy[0] - 0.03
