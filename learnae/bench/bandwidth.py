@@ -26,7 +26,8 @@ __all__ = [
 ]
 
 _MIB = 2**20
-_SAMPLE_NBYTES = 400 * _MIB  # some milliseconds: handing work to threads takes 0.05 of one
+# A millisecond or two, as kernels' samples are. Handing work to threads takes 0.05 of one.
+_SAMPLE_NBYTES = 100 * _MIB
 _SMALLEST = 64 * 1024
 
 
@@ -104,7 +105,7 @@ def probe_calls(streams: Streams, wanted: Iterable[Probe]) -> Iterator[tuple[Pro
 
 
 def _passes(probe: Probe) -> int:
-    return max(1, _SAMPLE_NBYTES // probe.nbytes)
+    return max(1, probe.threads * _SAMPLE_NBYTES // probe.nbytes)
 
 
 def _nbytes(probe: Probe) -> int:

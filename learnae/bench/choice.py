@@ -61,7 +61,7 @@ def run(choice: Choice, progress: Callable[[str], object]) -> Report:
     sizes = choice.sizes or tuple(default_sizes(machine, choice.quick))
     groups = groups_of(kernels_named(choice.names), sizes, choice.counts)
     seconds = (_QUICK_S if choice.quick else _DEFAULT_S) / max(1, len(groups))
-    budget = Budget(seconds, min_rounds=2 if choice.quick else 3)
+    budget = Budget(seconds, min_rounds=1 if choice.quick else 3)
     streams = Streams(bandwidth.dram_nbytes(machine), max(threads), machine.register_nbytes)
     bench = Bench(
         *(machine, streams, choice.isas or (kernels.isa(),), threads),

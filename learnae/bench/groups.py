@@ -24,7 +24,7 @@ from learnae.bench.machine import Machine
 from learnae.bench.report import Row
 from learnae.bench.rivals import Rival, rivals_of
 from learnae.bench.streams import Streams
-from learnae.bench.timing import Budget, Call, Samples, interleave, median, ratio
+from learnae.bench.timing import Budget, Call, Samples, fastest, interleave, median, ratio
 
 __all__ = ["Bench", "Group", "groups_of", "measure_group"]
 
@@ -67,6 +67,7 @@ class Bench:
     threads: tuple[int, ...]
     rivals: tuple[Rival, ...]
     budget: Budget
+    fastest: bool = False  # compare each call's fastest round, not the medians
 
 
 def groups_of(chosen: Sequence[Kernel], sizes: Sequence[int], counts: Sequence[int]) -> list[Group]:
@@ -94,6 +95,8 @@ def measure_group(bench: Bench, group: Group) -> list[Row]:
         calls.update(_our_calls(bench, what, ours))
         calls.update(_rival_calls(bench, inputs, *what))
     samples = interleave(calls, bench.budget)
+    if bench.fastest:
+        samples = fastest(samples)
     return [
         _row(bench, group, key, prepared[key.kernel, key.codec], samples)
         for key in samples

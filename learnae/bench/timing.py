@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["Budget", "Call", "Samples", "interleave", "median", "ratio"]
+__all__ = ["Budget", "Call", "Samples", "fastest", "interleave", "median", "ratio"]
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -93,6 +93,15 @@ def _seconds(call: Call, repeats: int, warm: bool, clock: Callable[[], float]) -
     for _ in range(repeats):
         call.run()
     return (clock() - started) / repeats
+
+
+def fastest(samples: Mapping[Name, Samples]) -> dict[Name, list[float | None]]:
+    """Return one round, in which each call is as fast as it ever was.
+
+    Where other programs take turns with this one, a median is about them; one round of several in
+    which a call was left alone is about the call.
+    """
+    return {name: [min(s for s in found if s is not None)] for name, found in samples.items()}
 
 
 def median(samples: Samples) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from learnae.bench.timing import Budget, Call, interleave, median, ratio
+from learnae.bench.timing import Budget, Call, fastest, interleave, median, ratio
 
 
 class Clock:
@@ -82,3 +82,7 @@ def test_a_ratio_is_of_what_was_measured_in_the_same_round() -> None:
     assert ratio([2.0, 2.0, 4.0, 4.0], [1.0, 1.0, 2.0, 2.0]) == 2.0
     assert ratio([2.0, None, 9.0], [1.0, 5.0, 3.0]) == 2.5
     assert median([3.0, None, 1.0, 2.0]) == 2.0
+
+
+def test_the_fastest_rounds_become_one() -> None:
+    assert fastest({"a": [3.0, 2.0, 5.0], "b": [1.0, None, 4.0]}) == {"a": [2.0], "b": [1.0]}

@@ -11,7 +11,7 @@ from learnae.kernels import PayloadView
 
 __all__ = ["DIFFERENCES"]
 
-_CODECS = ("i8", "i4", "topk")
+_CODECS = ("i8", "i4", "topk", "sign", "ternary")
 _CID = bytes([1, 0x55, 0x12, 0x20]) + bytes(32)
 
 

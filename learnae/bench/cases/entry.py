@@ -14,9 +14,11 @@ from learnae.bench.floor import Traffic
 from learnae.bench.weights import sample_models, sample_step, sample_weights
 from learnae.kernels import Float32, PayloadView
 
-__all__ = ["SCHEMA", "Inputs", "Kernel", "Prepared", "codec_error", "encode"]
+__all__ = ["ALONE", "SCHEMA", "Inputs", "Kernel", "Prepared", "codec_error", "encode"]
 
 SCHEMA = bytes(32)
+# Codecs that encode a model by itself.
+ALONE = tuple(codec for codec in kernels.CODECS if codec != "delta")
 _N_LEAVES = 100
 _ERROR_LENGTH = 2**20
 

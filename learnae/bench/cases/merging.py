@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from learnae import kernels
-from learnae.bench.cases.entry import Inputs, Kernel, Prepared, codec_error
+from learnae.bench.cases.entry import ALONE, Inputs, Kernel, Prepared, codec_error
 from learnae.bench.floor import Traffic
 
 __all__ = ["MERGING"]
-
-_CODECS = tuple(kernels.CODECS)
 
 
 def _payload_average(inputs: Inputs, codec: str) -> Prepared:
@@ -34,6 +32,6 @@ def _payload_accumulate(inputs: Inputs, codec: str) -> Prepared:
 
 
 MERGING = (
-    Kernel("payload_average", "merging", _payload_average, _CODECS, k=8),
-    Kernel("payload_accumulate", "merging", _payload_accumulate, _CODECS),
+    Kernel("payload_average", "merging", _payload_average, ALONE, k=8),
+    Kernel("payload_accumulate", "merging", _payload_accumulate, ALONE),
 )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from learnae import kernels
-from learnae.bench.cases.entry import SCHEMA, Inputs, Kernel, Prepared, codec_error
+from learnae.bench.cases.entry import ALONE, SCHEMA, Inputs, Kernel, Prepared, codec_error
 from learnae.bench.floor import Traffic
 
 __all__ = ["PAYLOADS"]
-
-_CODECS = tuple(kernels.CODECS)
 
 
 def _payload_write(inputs: Inputs, codec: str) -> Prepared:
@@ -54,9 +52,9 @@ def _crc32c(inputs: Inputs, codec: str) -> Prepared:
 
 
 PAYLOADS = (
-    Kernel("payload_write", "payloads", _payload_write, _CODECS),
-    Kernel("payload_verify", "payloads", _payload_verify, _CODECS),
-    Kernel("payload_decode", "payloads", _payload_decode, _CODECS),
-    Kernel("payload_distance", "payloads", _payload_distance, _CODECS),
+    Kernel("payload_write", "payloads", _payload_write, ALONE),
+    Kernel("payload_verify", "payloads", _payload_verify, ALONE),
+    Kernel("payload_decode", "payloads", _payload_decode, ALONE),
+    Kernel("payload_distance", "payloads", _payload_distance, ALONE),
     Kernel("crc32c", "payloads", _crc32c),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from learnae.bench.cases.entry import Inputs
+from learnae.bench.cases.robust import n_trimmed
 from learnae.bench.rivals.entry import GROUP, Rival, bf16_of, i8_of
 from learnae.kernels import Float32
 
@@ -120,6 +121,29 @@ def _distance(inputs: Inputs, codec: str) -> Callable[[], object]:
     return run
 
 
+def _median(inputs: Inputs, codec: str) -> Callable[[], object]:
+    stack = np.stack(inputs.models)
+    return lambda: np.median(stack, axis=0)
+
+
+def _trimmed_mean(inputs: Inputs, codec: str) -> Callable[[], object]:
+    stack, low = np.stack(inputs.models), n_trimmed(inputs.k)
+    high = inputs.k - low
+    return lambda: np.partition(stack, (low, high - 1), axis=0)[low:high].mean(axis=0)
+
+
+def _distances(inputs: Inputs, codec: str) -> Callable[[], object]:
+    """By the Gram matrix, which is BLAS and loses the digits that close models share."""
+    stack = np.stack(inputs.models)
+
+    def run() -> object:
+        gram = stack @ stack.T
+        norms = gram.diagonal()
+        return norms[:, None] + norms - 2 * gram
+
+    return run
+
+
 _CODECS = ("f32", "bf16", "f16", "i8")
 
 NUMPY = (
@@ -130,4 +154,7 @@ NUMPY = (
     Rival("numpy", "numpy", "payload_write", _write, _CODECS),
     Rival("numpy", "numpy", "payload_decode", _decode, _CODECS),
     Rival("numpy", "numpy", "payload_distance", _distance, _CODECS),
+    Rival("numpy", "numpy", "median", _median),
+    Rival("numpy", "numpy", "trimmed_mean", _trimmed_mean),
+    Rival("numpy", "numpy", "distances", _distances),
 )

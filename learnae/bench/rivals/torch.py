@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from learnae.bench.cases.entry import Inputs
+from learnae.bench.cases.robust import n_trimmed
 from learnae.bench.rivals.entry import GROUP, Rival, bf16_of, i8_of
 
 __all__ = ["TORCH"]
@@ -101,6 +102,27 @@ def _i8_average(inputs: Inputs, codec: str) -> Callable[[], object]:
     return run
 
 
+def _median(inputs: Inputs, codec: str) -> Callable[[], object]:
+    import torch
+
+    stack = torch.from_numpy(np.stack(inputs.models))
+    return lambda: torch.median(stack, dim=0).values
+
+
+def _trimmed_mean(inputs: Inputs, codec: str) -> Callable[[], object]:
+    import torch
+
+    stack, low = torch.from_numpy(np.stack(inputs.models)), n_trimmed(inputs.k)
+    return lambda: torch.sort(stack, dim=0).values[low : inputs.k - low].mean(dim=0)
+
+
+def _distances(inputs: Inputs, codec: str) -> Callable[[], object]:
+    import torch
+
+    stack = torch.from_numpy(np.stack(inputs.models))
+    return lambda: torch.cdist(stack, stack).square_()
+
+
 def _half_write(inputs: Inputs, codec: str) -> Callable[[], object]:
     import torch
 
@@ -121,5 +143,8 @@ TORCH = (
     _rival("payload_average", _average, "f32"),
     _rival("payload_average", _half_average, "bf16", "f16"),
     _rival("payload_average", _i8_average, "i8"),
+    _rival("median", _median, "f32"),
+    _rival("trimmed_mean", _trimmed_mean, "f32"),
+    _rival("distances", _distances, "f32"),
     _rival("payload_write", _half_write, "bf16", "f16"),
 )
