@@ -73,7 +73,9 @@ class Machine:
 
     @property
     def home(self) -> Path:
-        return self.folder / "peer"
+        """The peer's folder: as `join` names it, or where learnae puts it by itself."""
+        found = list((self.folder / "data").glob("learnae/*/peer"))
+        return found[0] if found else self.folder / "peer"
 
     def learnae(self, *arguments: str | Path, **options: Any) -> str:
         """Run a command of learnae to its end and return what it prints."""
