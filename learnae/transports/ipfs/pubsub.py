@@ -227,7 +227,7 @@ class Channel:
                 with self._rpc.ask("pubsub/sub", self._topic, deadline_s=_WATCH_S) as answer:
                     retry_s = _RETRY_S[0]
                     for line in _lines(answer):
-                        self._hear(line)
+                        self._hear(line, time.monotonic())
             except TransportError as error:
                 log.debug("pubsub: %s", error)
             if not self._closing.wait(retry_s):
@@ -240,9 +240,9 @@ class Channel:
             self._began, self._n_asked = time.monotonic(), 0
         self._wake()
 
-    def _hear(self, line: bytes) -> None:
+    def _hear(self, line: bytes, now: float) -> None:
         """Take in one line of ``pubsub/sub``, whatever it holds."""
-        if not self._quota.admits(line, time.monotonic()):
+        if not self._quota.admits(line, now):
             return
         try:
             message = json.loads(line)
@@ -255,7 +255,6 @@ class Channel:
         if frame.tag == self._tag:
             self._ready.set()
             return
-        now = time.monotonic()
         with self._lock:
             if frame.sign is Sign.ASK:
                 if self._own:

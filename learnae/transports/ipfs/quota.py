@@ -13,7 +13,7 @@ __all__ = ["BURST", "PER_S", "Quota"]
 
 #: Messages a second, and at once, of one daemon. A peer says one thing a round, and repeats eight
 #: when it is asked, at most twice a second; a few peers may share a daemon.
-PER_S, BURST = 50.0, 250.0
+PER_S, BURST = 50.0, 100.0
 _SENDERS = 1024
 _FROM = b'"from":"'
 
