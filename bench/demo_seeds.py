@@ -2,6 +2,7 @@
 
     python bench/demo_seeds.py
     python bench/demo_seeds.py --alpha 0.1 --codec i8 --seeds 5 --out results
+    python bench/demo_seeds.py --alpha 0.5 --codec i8 --seeds 1 --transport ipfs
 
 Every run is the whole demo, with the kill and the late joiner; the first line of each row names
 what was asked. Exit status 1 if a run failed.
