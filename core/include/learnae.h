@@ -133,7 +133,8 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
 
 /* ---- Codecs -------------------------------------------------------------------------
  *
- * A codec turns n floats into a fixed number of bytes. All are little-endian.
+ * A codec turns n floats into bytes, as many as follow from n but for delta. All are
+ * little-endian.
  *   f32   4 bytes an element, the bits as they are.
  *   bf16  2 bytes, the upper half, rounded to nearest even; NaN becomes 0x7fc0.
  *   f16   2 bytes, IEEE 754 binary16, rounded to nearest even, overflow to infinity;
@@ -165,6 +166,8 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
  *         and their indices; of equal ones the first. The others count as 0. NaN is largest.
  *         The payload's `parameter` is k in a full block; a shorter one keeps the same part,
  *         rounded up.
+ *   delta for differences: the exact bits, in the fewer bytes the nearer the base is; at most 4
+ *         an element. Nothing can be read of it but by learnae_payload_rebase().
  * Decoding any NaN gives 0x7fc00000, except in f32, which keeps all bits.
  */
 typedef enum learnae_codec {
@@ -175,7 +178,8 @@ typedef enum learnae_codec {
     LEARNAE_CODEC_I4 = 5,
     LEARNAE_CODEC_SIGN = 6,
     LEARNAE_CODEC_TERNARY = 7,
-    LEARNAE_CODEC_TOPK = 8
+    LEARNAE_CODEC_TOPK = 8,
+    LEARNAE_CODEC_DELTA = 9
 } learnae_codec;
 
 #define LEARNAE_I8_GROUP 256
@@ -234,11 +238,9 @@ learnae_status learnae_payload_write(void *dst, size_t dst_nbytes, uint32_t code
                                      uint64_t n_elements, learnae_message *message);
 
 /* How to write. Set all to zero, `size` to sizeof(learnae_write_options), and then what is
- * wanted: a program built with an older header goes on working with a newer library.
- *
- * With a base, what is written is the difference: of each element the vector's minus the one
- * that the base decodes to, rounded to float, before it is encoded. The base must stand alone
- * and have the same schema, vectors and elements; base_cid is its binary CIDv1
+ * wanted: so a program built with an older header works with a newer library.
+ * With a base, what is encoded is each element minus the base's, rounded to float. The base must
+ * stand alone and have the same schema, vectors and elements; base_cid is its binary CIDv1
  * (LEARNAE_CID_NBYTES), by which receivers find it. Base and CID go together. */
 typedef struct learnae_write_options {
     size_t size;
@@ -247,26 +249,23 @@ typedef struct learnae_write_options {
     float density; /* topk: the part of the elements to keep, up to 1; 0 means 0.01. Others: 0 */
 } learnae_write_options;
 
-/* At least as many bytes as learnae_payload_write_with() needs with these options, which may be
- * NULL. Errors as for learnae_payload_nbytes(). */
+/* Bytes enough for learnae_payload_write_with(). Errors as for learnae_payload_nbytes(). */
 learnae_status learnae_payload_bound(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
                                      const learnae_write_options *options, size_t *nbytes,
                                      learnae_message *message);
 
-/* learnae_payload_write() with options, which may be NULL. dst needs room for
- * learnae_payload_bound() bytes; *nbytes, where nbytes is not NULL, is how many were written.
- * LEARNAE_ERR_ARGUMENT also where the base does not fit. */
+/* learnae_payload_write() with options (or NULL) into learnae_payload_bound() bytes, of which
+ * *nbytes are used (unless NULL). LEARNAE_ERR_ARGUMENT also where the base does not fit. */
 learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t codec,
                                           const uint8_t schema[LEARNAE_SCHEMA_NBYTES],
                                           const float *const *vectors, uint32_t n_vectors,
                                           uint64_t n_elements, const learnae_write_options *options,
                                           size_t *nbytes, learnae_message *message);
 
-/* Write base + difference, each element rounded to float, as a stand-alone payload of codec f32
- * with the difference's schema: learnae_payload_nbytes() bytes. Both must have been verified; that
- * `base` is the payload that difference->base names, only the caller can know.
- * LEARNAE_ERR_ARGUMENT: the base is itself a difference, the difference is none, or they do not
- * fit together. */
+/* Write base + difference, each element rounded to float (delta: the model's exact bits), as a
+ * stand-alone payload of codec f32, learnae_payload_nbytes() bytes. Verify both first; that `base`
+ * is what difference->base names, only the caller can know. LEARNAE_ERR_ARGUMENT where the two do
+ * not fit together, LEARNAE_ERR_FORMAT where a delta is wrong. */
 learnae_status learnae_payload_rebase(void *dst, size_t dst_nbytes, const learnae_payload *base,
                                       const learnae_payload *difference, learnae_message *message);
 

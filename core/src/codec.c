@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "internal.h"
+#include "delta.h"
 
 static const struct codec codecs[N_CODECS] = {
     [LEARNAE_CODEC_F32] = {"f32", 32, 0},
@@ -13,6 +13,7 @@ static const struct codec codecs[N_CODECS] = {
     [LEARNAE_CODEC_SIGN] = {"sign", 1, LEARNAE_SIGN_GROUP},
     [LEARNAE_CODEC_TERNARY] = {"ternary", 2, LEARNAE_SIGN_GROUP},
     [LEARNAE_CODEC_TOPK] = {"topk", 0, 0},
+    [LEARNAE_CODEC_DELTA] = {"delta", 0, 0},
 };
 
 const struct codec *learnae_internal_codec(uint32_t codec) {
@@ -36,6 +37,8 @@ static struct extent extent_of(uint32_t codec, uint64_t length, uint32_t block_l
     if (codec == LEARNAE_CODEC_TOPK) { /* of a shorter block the same part, rounded up */
         extent.n_kept = (size_t)((parameter * length + block_length - 1) / block_length);
         extent.content_nbytes = learnae_internal_topk_nbytes(extent.length, extent.n_kept);
+    } else if (codec == LEARNAE_CODEC_DELTA) {
+        extent.content_nbytes = (size_t)learnae_internal_delta_bound(length);
     } else {
         extent.content_nbytes = (size_t)(learnae_internal_scales_nbytes(codec, length) +
                                          (length * codecs[codec].n_bits + 7) / 8);
@@ -67,6 +70,24 @@ struct geometry learnae_internal_geometry_of(const learnae_payload *payload) {
 
 struct extent learnae_internal_extent(const struct geometry *geometry, uint64_t block) {
     return (block + 1) % geometry->blocks_per_vector == 0 ? geometry->last : geometry->full;
+}
+
+learnae_status learnae_internal_check_values(const learnae_payload *payload, uint32_t vector,
+                                             learnae_message *message) {
+    if (payload == NULL) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "payload is NULL");
+    }
+    if (vector >= payload->n_vectors) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                     "vector %u does not exist; the payload has %u",
+                                     (unsigned)vector, (unsigned)payload->n_vectors);
+    }
+    if (payload->codec == LEARNAE_CODEC_DELTA) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                     "codec delta has no values without its base: make the model "
+                                     "with learnae_payload_rebase()");
+    }
+    return LEARNAE_OK;
 }
 
 /* The offset comes from the geometry that learnae_payload_open() compared with nbytes, never

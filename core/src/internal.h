@@ -82,7 +82,7 @@
  * them, and a pass over payloads may start at any of them. */
 #define BLOCK_STEP 256
 
-#define N_CODECS (LEARNAE_CODEC_TOPK + 1) /* with the unused 0 */
+#define N_CODECS (LEARNAE_CODEC_DELTA + 1) /* with the unused 0 */
 
 /* What sets one codec apart for everything but the kernels. */
 struct codec {
@@ -166,7 +166,7 @@ LEARNAE_HIDDEN learnae_status learnae_internal_fail(learnae_status status, learn
                                                     const char *format, ...) LEARNAE_PRINTF(3, 4);
 
 /* One block: its elements, how many of them are kept (topk; otherwise 0), and its size without
- * and with padding. */
+ * and with padding; codec delta: the most it can be. */
 struct extent {
     size_t length;
     size_t n_kept;
@@ -201,6 +201,12 @@ LEARNAE_HIDDEN struct geometry learnae_internal_geometry(uint32_t codec, uint32_
                                                          uint64_t n_elements, uint32_t block_length,
                                                          uint32_t parameter);
 LEARNAE_HIDDEN struct geometry learnae_internal_geometry_of(const learnae_payload *payload);
+
+/* LEARNAE_ERR_ARGUMENT where payload is NULL, has no such vector, or has no values of its own
+ * (codec delta). Nothing below may be asked of such a payload. */
+LEARNAE_HIDDEN learnae_status learnae_internal_check_values(const learnae_payload *payload,
+                                                            uint32_t vector,
+                                                            learnae_message *message);
 
 /* The block-th block of all vectors together. */
 LEARNAE_HIDDEN struct extent learnae_internal_extent(const struct geometry *geometry,

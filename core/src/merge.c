@@ -15,19 +15,6 @@ static size_t decoded_length(const learnae_payload *payload) {
     return payload->codec == LEARNAE_CODEC_TOPK ? DECODED_LENGTH_TOPK : DECODED_LENGTH;
 }
 
-static learnae_status check_vector(const learnae_payload *payload, uint32_t vector,
-                                   learnae_message *message) {
-    if (payload == NULL) {
-        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "payload is NULL");
-    }
-    if (vector >= payload->n_vectors) {
-        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
-                                     "vector %u does not exist; the payload has %u",
-                                     (unsigned)vector, (unsigned)payload->n_vectors);
-    }
-    return LEARNAE_OK;
-}
-
 static learnae_status fail_null(const char *name, learnae_message *message) {
     return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "%s is NULL", name);
 }
@@ -68,7 +55,7 @@ static void decode_tiles(void *context, struct tiles *tiles) {
 
 learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t vector, float *dst,
                                       learnae_message *message) {
-    const learnae_status status = check_vector(payload, vector, message);
+    const learnae_status status = learnae_internal_check_values(payload, vector, message);
     if (status != LEARNAE_OK) {
         return status;
     }
@@ -166,7 +153,7 @@ static void merge(struct merge *call) {
 
 learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
                                           float weight, float *acc, learnae_message *message) {
-    const learnae_status status = check_vector(payload, vector, message);
+    const learnae_status status = learnae_internal_check_values(payload, vector, message);
     if (status != LEARNAE_OK) {
         return status;
     }
@@ -192,7 +179,7 @@ learnae_status learnae_payload_average(float *dst, float own_weight,
         return fail_null("payloads or weights", message);
     }
     for (size_t k = 0; k < n_payloads; k++) {
-        const learnae_status status = check_vector(payloads[k], vector, message);
+        const learnae_status status = learnae_internal_check_values(payloads[k], vector, message);
         if (status != LEARNAE_OK) {
             return status;
         }
@@ -255,7 +242,7 @@ static double sum_lanes(const double lanes[8]) {
 learnae_status learnae_payload_distance(const learnae_payload *payload, uint32_t vector,
                                         const float *reference, double *distance2, double *norm2,
                                         learnae_message *message) {
-    const learnae_status status = check_vector(payload, vector, message);
+    const learnae_status status = learnae_internal_check_values(payload, vector, message);
     if (status != LEARNAE_OK) {
         return status;
     }

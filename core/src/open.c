@@ -66,7 +66,9 @@ static learnae_status check_sizes(const learnae_payload *payload, struct geometr
                                      (unsigned)payload->n_blocks);
     }
     const uint64_t named = get_u64(payload->bytes + AT_NBYTES);
-    if (named != geometry->nbytes) {
+    const bool varies = payload->codec == LEARNAE_CODEC_DELTA;
+    const uint64_t least = LEARNAE_HEADER_NBYTES + geometry->table_nbytes;
+    if (varies ? named < least || named > geometry->nbytes : named != geometry->nbytes) {
         return learnae_internal_fail(
             LEARNAE_ERR_FORMAT, message, "payload names %llu bytes, but its counts need %llu",
             (unsigned long long)named, (unsigned long long)geometry->nbytes);
@@ -95,6 +97,10 @@ static learnae_status check_rest(const learnae_payload *payload, learnae_message
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
                                      "payload whose base is not named by a CIDv1");
     }
+    if (payload->codec == LEARNAE_CODEC_DELTA && payload->base[0] == 0) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                     "payload of codec delta that names no base");
+    }
     const bool topk = payload->codec == LEARNAE_CODEC_TOPK;
     if (topk ? payload->parameter < 1 || payload->parameter > payload->block_length
              : payload->parameter != 0) {
@@ -113,14 +119,22 @@ static learnae_status check_table(const learnae_payload *payload, const struct g
         return learnae_internal_fail(LEARNAE_ERR_CHECKSUM, message,
                                      "the payload's block table does not match its checksum");
     }
+    const bool varies = payload->codec == LEARNAE_CODEC_DELTA;
+    uint64_t total = LEARNAE_HEADER_NBYTES + (uint64_t)nbytes;
     for (uint32_t i = 0; i < payload->n_blocks; i++) {
         const struct extent extent = learnae_internal_extent(geometry, i);
         const uint32_t named = read_u32(table + (size_t)i * TABLE_ENTRY_NBYTES);
-        if (named != extent.nbytes) {
-            return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
-                                         "payload block %u names %u bytes instead of %zu",
-                                         (unsigned)i, (unsigned)named, extent.nbytes);
+        if (varies ? named == 0 || named % LEARNAE_ALIGNMENT != 0 || named > extent.nbytes
+                   : named != extent.nbytes) {
+            return learnae_internal_fail(
+                LEARNAE_ERR_FORMAT, message, "payload block %u names %u bytes instead of %s%zu",
+                (unsigned)i, (unsigned)named, varies ? "at most " : "", extent.nbytes);
         }
+        total += named;
+    }
+    if (total != payload->nbytes) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                     "payload whose blocks do not make up its size");
     }
     const size_t used = (size_t)payload->n_blocks * TABLE_ENTRY_NBYTES;
     if (!learnae_internal_all_zero(payload->bytes + AT_RESERVED, AT_HEADER_CRC - AT_RESERVED) ||

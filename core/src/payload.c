@@ -1,28 +1,10 @@
-/* Writing a payload: models as they are, less a base, or a base and a difference to it put
- * together again. docs/payload.md is the specification.
+/* Writing a payload. docs/payload.md is the specification.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "header.h"
+#include "job.h"
 #include "threads.h"
-
-/* Values of the difference decoded at a time beside a block of sums: 16 KiB of the stack. */
-#define PIECE_LENGTH 4096
-
-/* What is to be written, checked. Either `vectors`, less what `base` decodes to if there is one;
- * or `base` plus `difference`. */
-struct job {
-    uint32_t codec;
-    uint32_t n_vectors;
-    uint64_t n_elements;
-    const uint8_t *schema;
-    const float *const *vectors;
-    const learnae_payload *base;
-    const learnae_payload *difference;
-    const uint8_t *base_cid; /* NULL: what is written stands alone */
-    uint32_t parameter;
-    struct geometry geometry;
-};
 
 /* What a codec keeps where the caller names no density: 1 %. */
 #define DENSITY 0.01f
@@ -74,42 +56,6 @@ static learnae_status plan(struct job *job, float density, learnae_message *mess
 
 /* ---- Blocks -------------------------------------------------------------------------- */
 
-/* dst[0..length) = a vector's values from element `start` on, a multiple of BLOCK_STEP. */
-static void decode_range(float *dst, const learnae_payload *payload, uint32_t vector, size_t start,
-                         size_t length) {
-    const struct kernel_table *kernels = learnae_internal_kernels();
-    for (size_t done = 0, n; done < length; done += n) {
-        const struct source source =
-            learnae_internal_source(payload, vector, (uint64_t)start + done, &n);
-        n = n < length - done ? n : length - done;
-        kernels->decode[payload->codec](dst + done, &source, n);
-    }
-}
-
-/* The elements of one block before they are encoded: in the caller's vector, or made in
- * `scratch`. A product with 1 or -1 is exact, so that one rounding is left. */
-static const float *block_values(const struct job *job, uint32_t vector, size_t start,
-                                 size_t length, float *scratch) {
-    add_kernel *const add = learnae_internal_kernels()->add[LEARNAE_CODEC_F32];
-    if (job->base == NULL) {
-        return job->vectors[vector] + start;
-    }
-    decode_range(scratch, job->base, vector, start, length);
-    struct source source = {.data = (const uint8_t *)scratch, .weight = -1.0f};
-    if (job->difference == NULL) {
-        add(scratch, job->vectors[vector] + start, 1.0f, &source, 1, length);
-        return scratch;
-    }
-    float piece[PIECE_LENGTH];
-    source = (struct source){.data = (const uint8_t *)piece, .weight = 1.0f};
-    for (size_t done = 0, n; done < length; done += n) {
-        n = length - done < PIECE_LENGTH ? length - done : PIECE_LENGTH;
-        decode_range(piece, job->difference, vector, start + done, n);
-        add(scratch + done, scratch + done, 1.0f, &source, 1, n);
-    }
-    return scratch;
-}
-
 static learnae_status fail_nonfinite(const struct job *job, const float *values, uint32_t vector,
                                      size_t start, learnae_message *message) {
     size_t i = 0;
@@ -128,68 +74,121 @@ struct writing {
     const struct job *job;
     uint8_t *table;
     learnae_message *message; /* NULL while threads are at work */
-    atomic_size_t bad;        /* the first block found that cannot be encoded, or n_blocks */
+    learnae_status status;    /* of the tile that is done again for its message */
+    size_t step;              /* blocks a tile */
+    atomic_size_t bad;        /* the first tile found that cannot be written, or n_tiles */
 };
 
-/* One block and its table entry; false where its values cannot be encoded. */
-static bool write_block(const struct writing *call, size_t block, float *scratch) {
+/* What is made of one block before it is encoded: 64 KiB of the stack, and the way through a
+ * difference of codec delta. */
+struct workplace {
+    struct cursor cursor;
+    float scratch[LEARNAE_BLOCK_LENGTH];
+};
+
+/* One block and its table entry. A block of codec delta leaves room behind it. */
+static learnae_status write_block(const struct writing *call, size_t block,
+                                  struct workplace *workplace) {
     const struct job *job = call->job;
     const struct geometry *geometry = &job->geometry;
     const uint32_t vector = (uint32_t)(block / geometry->blocks_per_vector);
     const size_t place = (size_t)(block % geometry->blocks_per_vector);
     const size_t start = place * LEARNAE_BLOCK_LENGTH;
-    const struct extent extent = learnae_internal_extent(geometry, block);
+    struct extent extent = learnae_internal_extent(geometry, block);
     uint8_t *const at = call->table + geometry->table_nbytes + vector * geometry->vector_nbytes +
                         place * geometry->full.nbytes;
     uint8_t *const entry = call->table + block * TABLE_ENTRY_NBYTES;
-    const float *values = block_values(job, vector, start, extent.length, scratch);
-    if (!learnae_internal_encode(job->codec, at, values, &extent)) {
-        fail_nonfinite(job, values, vector, start, call->message);
-        return false;
+    const float *values = learnae_internal_block_values(job, &workplace->cursor, block, start,
+                                                        extent.length, workplace->scratch);
+    if (values == NULL) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, call->message,
+                                     "block %llu of the difference is wrong, or its base is not "
+                                     "the one it was made with",
+                                     (unsigned long long)(workplace->cursor.n_opened - 1));
+    }
+    if (job->codec == LEARNAE_CODEC_DELTA) {
+        const size_t content =
+            learnae_internal_encode_delta(at, job->vectors[vector] + start, values, extent.length);
+        extent.nbytes = (size_t)round_up(content, LEARNAE_ALIGNMENT);
+        memset(at + content, 0, extent.nbytes - content);
+    } else if (!learnae_internal_encode(job->codec, at, values, &extent)) {
+        return fail_nonfinite(job, values, vector, start, call->message);
     }
     put_u32(entry, (uint32_t)extent.nbytes);
     put_u32(entry + 4, learnae_crc32c(0, at, extent.nbytes));
-    return true;
+    return LEARNAE_OK;
 }
 
-/* As in verify.c: the first block that cannot be encoded is found whoever takes it. Not inlined,
+static learnae_status write_tile(const struct writing *call, size_t tile,
+                                 struct workplace *workplace) {
+    const size_t n_blocks = (size_t)call->job->geometry.n_blocks;
+    learnae_status status = LEARNAE_OK;
+    for (size_t i = 0; i < call->step && tile * call->step + i < n_blocks && status == LEARNAE_OK;
+         i++) {
+        status = write_block(call, tile * call->step + i, workplace);
+    }
+    return status;
+}
+
+/* As in verify.c: the first tile that cannot be written is found whoever takes it. Not inlined,
  * as otherwise the scratch would be there twice. */
 static LEARNAE_NOINLINE void write_tiles(void *context, struct tiles *tiles) {
     struct writing *call = context;
-    float scratch[LEARNAE_BLOCK_LENGTH];
-    for (size_t block; next_tile(tiles, &block);) {
+    struct workplace workplace;
+    workplace.cursor = (struct cursor){.next = NULL};
+    for (size_t tile; next_tile(tiles, &tile);) {
         size_t bad = atomic_load(&call->bad);
-        if (block >= bad) {
+        if (tile >= bad) {
             return;
         }
-        if (!write_block(call, block, scratch)) {
-            while (block < bad && !atomic_compare_exchange_weak(&call->bad, &bad, block)) {
+        const learnae_status status = write_tile(call, tile, &workplace);
+        if (status != LEARNAE_OK) {
+            while (tile < bad && !atomic_compare_exchange_weak(&call->bad, &bad, tile)) {
             }
+            call->status = call->message != NULL ? status : call->status;
             return;
         }
     }
 }
 
-/* All blocks, and their table entries. */
+/* All blocks, and their table entries. A difference of codec delta whose blocks are not as long
+ * as ours is read from its start to its end, as one tile. */
 static learnae_status write_blocks(uint8_t *table, const struct job *job,
                                    learnae_message *message) {
     const size_t n_blocks = (size_t)job->geometry.n_blocks;
-    struct writing call = {job, table, NULL, n_blocks};
-    learnae_internal_run(write_tiles, &call, n_blocks,
+    const bool whole = job->difference != NULL && job->difference->codec == LEARNAE_CODEC_DELTA &&
+                       job->difference->block_length != LEARNAE_BLOCK_LENGTH;
+    const size_t n_tiles = whole ? 1 : n_blocks;
+    learnae_message unseen;
+    struct writing call = {
+        .job = job, .table = table, .step = whole ? n_blocks : 1, .bad = n_tiles};
+    learnae_internal_run(write_tiles, &call, n_tiles,
                          job->geometry.nbytes + 4 * job->n_elements * job->n_vectors);
     const size_t bad = atomic_load(&call.bad);
-    if (bad == n_blocks) {
+    if (bad == n_tiles) {
         return LEARNAE_OK;
     }
-    struct tiles again = {bad, bad + 1}; /* for the message */
-    call.message = message;
-    atomic_store(&call.bad, n_blocks);
+    struct tiles again = {bad, bad + 1}; /* for status and message */
+    call.message = message == NULL ? &unseen : message;
+    atomic_store(&call.bad, n_tiles);
     write_tiles(&call, &again);
-    return LEARNAE_ERR_NONFINITE;
+    return call.status;
+}
+
+/* Close the gaps that blocks of codec delta leave. Returns the end of the last. */
+static uint8_t *close_gaps(uint8_t *table, const struct geometry *geometry) {
+    uint8_t *end = table + geometry->table_nbytes, *at = end;
+    for (uint64_t block = 0; block < geometry->n_blocks; block++) {
+        const size_t nbytes = read_u32(table + block * TABLE_ENTRY_NBYTES);
+        memmove(end, at, nbytes);
+        end += nbytes;
+        at += learnae_internal_extent(geometry, block).nbytes;
+    }
+    return end;
 }
 
 /* Over zeros. */
-static void write_header(uint8_t *header, const struct job *job) {
+static void write_header(uint8_t *header, const struct job *job, uint64_t nbytes) {
     memcpy(header + AT_MAGIC, MAGIC, MAGIC_NBYTES);
     put_u16(header + AT_VERSION, VERSION);
     put_u16(header + AT_CODEC, job->codec);
@@ -198,7 +197,7 @@ static void write_header(uint8_t *header, const struct job *job) {
     put_u32(header + AT_BLOCK_LENGTH, LEARNAE_BLOCK_LENGTH);
     put_u32(header + AT_N_BLOCKS, (uint32_t)job->geometry.n_blocks);
     memcpy(header + AT_SCHEMA, job->schema, LEARNAE_SCHEMA_NBYTES);
-    put_u64(header + AT_NBYTES, job->geometry.nbytes);
+    put_u64(header + AT_NBYTES, nbytes);
     put_u32(header + AT_TABLE_CRC,
             learnae_crc32c(0, header + LEARNAE_HEADER_NBYTES, (size_t)job->geometry.table_nbytes));
     put_u32(header + AT_PARAMETER, job->parameter);
@@ -208,7 +207,7 @@ static void write_header(uint8_t *header, const struct job *job) {
     put_u32(header + AT_HEADER_CRC, learnae_crc32c(0, header, AT_HEADER_CRC));
 }
 
-static learnae_status write_job(void *dst, size_t dst_nbytes, const struct job *job,
+static learnae_status write_job(void *dst, size_t dst_nbytes, const struct job *job, size_t *nbytes,
                                 learnae_message *message) {
     if (dst == NULL) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "dst is NULL");
@@ -224,7 +223,10 @@ static learnae_status write_job(void *dst, size_t dst_nbytes, const struct job *
     memset(header, 0, (size_t)(LEARNAE_HEADER_NBYTES + geometry->table_nbytes));
     const learnae_status status = write_blocks(table, job, message);
     if (status == LEARNAE_OK) {
-        write_header(header, job);
+        const bool varies = job->codec == LEARNAE_CODEC_DELTA;
+        *nbytes =
+            varies ? (size_t)(close_gaps(table, geometry) - header) : (size_t)geometry->nbytes;
+        write_header(header, job, *nbytes);
     }
     return status;
 }
@@ -286,12 +288,13 @@ static learnae_status check_job(const struct job *job, learnae_message *message)
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
                                      "schema, vectors or one of the vectors is NULL");
     }
-    if (job->base == NULL && job->base_cid == NULL) {
+    if (job->base == NULL && job->base_cid == NULL && job->codec != LEARNAE_CODEC_DELTA) {
         return LEARNAE_OK;
     }
     if (job->base == NULL || job->base_cid == NULL || job->base_cid[0] != CID_VERSION) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
-                                     "a difference needs a base and its binary CIDv1");
+                                     "a difference needs a base and its binary CIDv1, and codec "
+                                     "delta makes nothing else");
     }
     return check_base(job->base, job->schema, job->n_vectors, job->n_elements, message);
 }
@@ -317,6 +320,11 @@ learnae_status learnae_payload_bound(uint32_t codec, uint32_t n_vectors, uint64_
 
 learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
                                       size_t *nbytes, learnae_message *message) {
+    if (codec == LEARNAE_CODEC_DELTA) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                     "the size of a delta depends on its content: "
+                                     "learnae_payload_bound() gives the most it can be");
+    }
     return learnae_payload_bound(codec, n_vectors, n_elements, NULL, nbytes, message);
 }
 
@@ -342,10 +350,8 @@ learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t
         status = check_job(&job, message);
     }
     if (status == LEARNAE_OK) {
-        status = write_job(dst, dst_nbytes, &job, message);
-    }
-    if (status == LEARNAE_OK && nbytes != NULL) {
-        *nbytes = (size_t)job.geometry.nbytes;
+        size_t written;
+        status = write_job(dst, dst_nbytes, &job, nbytes == NULL ? &written : nbytes, message);
     }
     return status;
 }
@@ -377,5 +383,6 @@ learnae_status learnae_payload_rebase(void *dst, size_t dst_nbytes, const learna
     if (status == LEARNAE_OK) {
         status = plan(&job, 0.0f, message);
     }
-    return status == LEARNAE_OK ? write_job(dst, dst_nbytes, &job, message) : status;
+    size_t nbytes;
+    return status == LEARNAE_OK ? write_job(dst, dst_nbytes, &job, &nbytes, message) : status;
 }

@@ -66,7 +66,7 @@ static learnae_status check_payload(const learnae_payload *payload, size_t k, ui
             LEARNAE_ERR_ARGUMENT, message, "payload %zu has %llu elements instead of %llu", k,
             (unsigned long long)payload->n_elements, (unsigned long long)n_elements);
     }
-    return LEARNAE_OK;
+    return learnae_internal_check_values(payload, vector, message);
 }
 
 static learnae_status check_payloads(struct models *models, const float *own,

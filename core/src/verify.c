@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "delta.h"
 #include "threads.h"
 
 /* Finite and not negative. -0 is not negative. */
@@ -77,6 +78,13 @@ static learnae_status check_block(const learnae_payload *payload, uint32_t block
                                      "payload block %u of %u does not match its checksum",
                                      (unsigned)block, (unsigned)payload->n_blocks);
     }
+    if (payload->codec == LEARNAE_CODEC_DELTA) { /* its size is in it, so its padding too */
+        return learnae_internal_delta_valid(at, extent->nbytes, extent->length)
+                   ? LEARNAE_OK
+                   : learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                           "payload block %u of %u has parts that are wrong",
+                                           (unsigned)block, (unsigned)payload->n_blocks);
+    }
     const size_t padding = extent->nbytes - extent->content_nbytes;
     if (!learnae_internal_all_zero(at + extent->content_nbytes, padding)) {
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
@@ -98,16 +106,23 @@ struct verification {
     atomic_size_t bad; /* the first block found that is not right, or n_blocks */
 };
 
-static learnae_status verify_block(struct verification *call, size_t block,
+/* Where a block starts. A thread's blocks ascend, so that it goes on from the last one. */
+struct place {
+    size_t block;
+    const uint8_t *at; /* NULL: the first block */
+};
+
+static learnae_status verify_block(struct verification *call, size_t block, struct place *place,
                                    learnae_message *message) {
     const learnae_payload *payload = call->payload;
-    const struct geometry *geometry = &call->geometry;
-    const uint64_t vector = block / geometry->blocks_per_vector;
-    const uint64_t place = block % geometry->blocks_per_vector;
-    const uint8_t *at = payload->bytes + LEARNAE_HEADER_NBYTES + geometry->table_nbytes +
-                        vector * geometry->vector_nbytes + place * geometry->full.nbytes;
-    const struct extent extent = learnae_internal_extent(geometry, block);
-    return check_block(payload, (uint32_t)block, at, &extent, message);
+    const uint8_t *const table = payload->bytes + LEARNAE_HEADER_NBYTES;
+    place->at = place->at == NULL ? table + call->geometry.table_nbytes : place->at;
+    for (; place->block < block; place->block++) {
+        place->at += read_u32(table + place->block * TABLE_ENTRY_NBYTES);
+    }
+    struct extent extent = learnae_internal_extent(&call->geometry, block);
+    extent.nbytes = read_u32(table + block * TABLE_ENTRY_NBYTES); /* delta: not the most */
+    return check_block(payload, (uint32_t)block, place->at, &extent, message);
 }
 
 /* A thread's blocks ascend: behind one that is not right it has no more to do, but another may
@@ -115,13 +130,14 @@ static learnae_status verify_block(struct verification *call, size_t block,
 static void verify_tiles(void *context, struct tiles *tiles) {
     struct verification *call = context;
     const size_t step = blocks_a_tile(&call->geometry);
+    struct place place = {0, NULL};
     for (size_t tile; next_tile(tiles, &tile);) {
         for (size_t block = tile * step; block < (tile + 1) * step; block++) {
             size_t bad = atomic_load(&call->bad);
             if (block >= bad) {
                 return;
             }
-            if (verify_block(call, block, NULL) != LEARNAE_OK) {
+            if (verify_block(call, block, &place, NULL) != LEARNAE_OK) {
                 while (block < bad && !atomic_compare_exchange_weak(&call->bad, &bad, block)) {
                 }
                 return;
@@ -139,5 +155,6 @@ learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_me
     learnae_internal_run(verify_tiles, &call, (payload->n_blocks + step - 1) / step,
                          payload->nbytes);
     const size_t bad = atomic_load(&call.bad);
-    return bad < payload->n_blocks ? verify_block(&call, bad, message) : LEARNAE_OK;
+    struct place place = {0, NULL};
+    return bad < payload->n_blocks ? verify_block(&call, bad, &place, message) : LEARNAE_OK;
 }

@@ -45,6 +45,10 @@ def check_overlap(dst: Float32, source: Float32, name: str) -> None:
 def check_vector(view: PayloadView, vector: int) -> None:
     if not 0 <= vector < view.n_vectors:
         raise ValueError(f"no vector {vector}: this payload has {view.n_vectors}")
+    if view.codec == "delta":
+        raise ValueError(
+            "codec delta has no values without its base: make the model with payload_rebase"
+        )
 
 
 def as_weights(weights: Sequence[float], n_weights: int) -> Float32:

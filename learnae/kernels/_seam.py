@@ -31,7 +31,10 @@ Float64: TypeAlias = NDArray[np.float64]
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 
 CODECS: Mapping[str, int] = MappingProxyType(
-    {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5, "sign": 6, "ternary": 7, "topk": 8}
+    {
+        **{"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5, "sign": 6, "ternary": 7, "topk": 8},
+        "delta": 9,
+    }
 )
 
 

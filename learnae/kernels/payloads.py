@@ -44,7 +44,7 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
 
 
 def payload_nbytes(codec: str, n_vectors: int, n_elements: int) -> int:
-    """Return the exact size in bytes of what `payload_write` makes."""
+    """Return the exact size in bytes of what `payload_write` makes; ``delta`` has none."""
     _check_counts(n_vectors, n_elements)
     return load().payload_nbytes(codec_number(codec), n_vectors, n_elements)
 
@@ -107,6 +107,8 @@ def payload_write(
         _check_base(base, bytes(schema_digest), len(vectors), vectors[0].size)
         if len(base_cid) != _CID_NBYTES or base_cid[0] != 1:
             raise ValueError(f"base_cid must be a binary CIDv1 of {_CID_NBYTES} bytes")
+    elif codec == "delta":
+        raise ValueError("codec delta makes nothing without a base")
     elif base_cid:
         raise ValueError("a base_cid without a base")
     options = WriteOptions(base, bytes(base_cid), density)
@@ -116,7 +118,13 @@ def payload_write(
 def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
     """Return base + difference, each element rounded to float32, as a stand-alone f32 payload.
 
-    Verify both first; that `base` is what ``difference.base`` names, only the caller can know.
+    A difference of codec ``delta`` gives the model's exact bits. Verify both first; that `base`
+    is what ``difference.base`` names, only the caller can know.
+
+    Raises
+    ------
+    PayloadError
+        Where a ``delta`` makes no sense with this base.
     """
     if not difference.base:
         raise ValueError("the difference stands alone: it names no base")

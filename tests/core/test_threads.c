@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "check.h"
+#include "forge.h"
 
 #include <pthread.h>
 #include <sys/wait.h>
@@ -113,6 +114,15 @@ static void test_leaves_refused(void) {
           LEARNAE_ERR_ARGUMENT);
 }
 
+/* The first byte of a block. */
+static size_t block_at(const uint8_t *bytes, size_t block) {
+    size_t at = LEARNAE_HEADER_NBYTES + (size_t)forge_up(8 * forge_get(bytes + FORGE_N_BLOCKS, 4));
+    for (size_t i = 0; i < block; i++) {
+        at += (size_t)forge_get(bytes + LEARNAE_HEADER_NBYTES + 8 * i, 4);
+    }
+    return at;
+}
+
 /* Payloads written, read, merged and checked by three threads and by one. */
 static void check_payload(uint32_t codec) {
     static const uint8_t schema[LEARNAE_SCHEMA_NBYTES] = {1};
@@ -144,11 +154,9 @@ static void check_payload(uint32_t codec) {
     CHECK(memcmp(bytes[0], bytes[1], nbytes) == 0);
     CHECK(memcmp(results[0], results[1], 2 * LENGTH * sizeof(float)) == 0);
     /* of many damaged blocks the first is named: number 3, in spite of 5 and the last */
-    const size_t first = LEARNAE_HEADER_NBYTES + (8 * payload.n_blocks + 63) / 64 * 64;
-    const size_t block_nbytes = (nbytes - first) / payload.n_blocks; /* on average: near enough */
-    bytes[1][nbytes - 70] ^= 1;
-    bytes[1][first + block_nbytes * 6] ^= 1;
-    bytes[1][first + block_nbytes * 15 / 4] ^= 1;
+    bytes[1][block_at(bytes[1], payload.n_blocks - 1)] ^= 1;
+    bytes[1][block_at(bytes[1], 5)] ^= 1;
+    bytes[1][block_at(bytes[1], 3)] ^= 1;
     for (int call = 0; call < N_CALLS; call++) {
         CHECK(learnae_payload_verify(&payload, &message) == LEARNAE_ERR_CHECKSUM);
         CHECK(strstr(message.text, "block 3 of") != NULL);
@@ -183,7 +191,7 @@ static void test_payloads(void) {
     for (size_t k = 0; k < 3; k++) {
         fill_floats(models[k], LENGTH, FILL_FINITE);
     }
-    for (uint32_t codec = 1; learnae_codec_name(codec) != NULL; codec++) {
+    for (uint32_t codec = LEARNAE_CODEC_F32; codec <= LEARNAE_CODEC_TOPK; codec++) {
         check_payload(codec);
     }
     check_nonfinite();

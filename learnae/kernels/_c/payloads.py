@@ -93,7 +93,6 @@ def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
         call(
             lib.learnae_payload_rebase,
             *(dst, len(out), payload_of(base), payload_of(difference)),
-            ours=True,
         )
     return out
 

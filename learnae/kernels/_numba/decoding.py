@@ -63,8 +63,8 @@ def _block_at(block: Any, k: int) -> tuple[int, int, int]:
 
 
 @jit
-def _n_kept(block: Any, m: int) -> int:
-    return int((block.parameter * m + block.length - 1) // block.length)
+def _n_kept(block: Any, m: int) -> Any:
+    return (block.parameter * m + block.length - 1) // block.length
 
 
 @jit

@@ -5,10 +5,20 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from learnae.kernels._numba.delta import delta_bound
 from learnae.kernels._numba.topk import topk_nbytes
 from learnae.kernels._seam import CODECS
 
-__all__ = ["BLOCK_LENGTH", "BLOCK_STEP", "CODES", "HEADER", "Geometry", "n_groups", "padded"]
+__all__ = [
+    "ALIGNMENT",
+    "BLOCK_LENGTH",
+    "BLOCK_STEP",
+    "CODES",
+    "HEADER",
+    "Geometry",
+    "n_groups",
+    "padded",
+]
 
 BLOCK_STEP = 256  # every codec's groups end at multiples of it
 HEADER = struct.Struct("<8sHHIQII32sQI36sI8sI")
@@ -24,8 +34,9 @@ CODES = {
     CODECS["sign"]: (1, 256),
     CODECS["ternary"]: (2, 256),
     CODECS["topk"]: (0, 0),  # not all elements have one
+    CODECS["delta"]: (0, 0),
 }
-_TOPK = CODECS["topk"]
+_TOPK, _DELTA = CODECS["topk"], CODECS["delta"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,9 @@ class Geometry:
         return (self.blocks_per_vector - 1) * self.block_nbytes + padded(self.content_nbytes(last))
 
     def content_nbytes(self, n_elements: int) -> int:
-        """Return the size of a block of so many elements before its padding."""
+        """Return the size of a block of so many elements before its padding; delta: the most."""
+        if self.codec == _DELTA:
+            return delta_bound(n_elements)
         if self.codec == _TOPK:
             return topk_nbytes(n_elements, self.n_kept(n_elements))
         n_bits, _ = CODES[self.codec]
@@ -76,6 +89,11 @@ class Geometry:
 
     def block_elements(self, k: int) -> int:
         return min(self.block_length, self.n_elements - k * self.block_length)
+
+    @property
+    def varies(self) -> bool:
+        """Whether sizes are the most that they can be, and the real ones are in the table."""
+        return self.codec == _DELTA
 
     def blocks(self) -> list[tuple[int, int, int]]:
         """List each block's first byte, size with padding, and number of elements."""

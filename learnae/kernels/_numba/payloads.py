@@ -10,12 +10,14 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba import checksum, decoding, encoding, groups, sums, topk
+from learnae.kernels._numba import checksum, decoding, delta, encoding, groups, sums, topk
 from learnae.kernels._numba.geometry import (
+    ALIGNMENT,
     BLOCK_LENGTH,
     BLOCK_STEP,
     CODES,
@@ -56,6 +58,18 @@ class _Handle:
     geometry: Geometry
     raw: decoding.Raw
 
+    def blocks(self) -> list[tuple[int, int, int]]:
+        """List each block as `Geometry.blocks` does; where sizes vary, by the table."""
+        blocks = self.geometry.blocks()
+        if self.geometry.varies:
+            sizes = self.raw.u32[HEADER.size // 4 :: 2][: len(blocks)].tolist()
+            ends = (self.geometry.first_block + np.cumsum(sizes)).tolist()
+            blocks = [
+                (end - size, size, m)
+                for end, size, (_, _, m) in zip(ends, sizes, blocks, strict=True)
+            ]
+        return blocks
+
     def block(self, vector: int) -> decoding.Block:
         g = self.geometry
         start = g.first_block + vector * g.vector_nbytes
@@ -80,6 +94,9 @@ def crc32c(data: Buffer, crc: int) -> int:
 
 
 def payload_nbytes(codec: int, n_vectors: int, n_elements: int) -> int:
+    if codec == CODECS["delta"]:
+        message = "the size of a delta depends on its content: payload_bound is the most"
+        check(Status.ARGUMENT, message)
     return payload_bound(codec, n_vectors, n_elements, 0.0)
 
 
@@ -99,6 +116,8 @@ def _parameter(codec: int, density: float) -> int:
 def payload_write(
     codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
 ) -> bytearray:
+    if codec == CODECS["delta"]:
+        return _write_delta(schema_digest, vectors, options)
     if options.base is not None:
         vectors = [_sum(vector, options.base, v, -1.0) for v, vector in enumerate(vectors)]
     counts = (codec, len(vectors), vectors[0].size)
@@ -117,8 +136,43 @@ def payload_write(
             message = f"codec {_NAMES[codec]} cannot encode {value} {where}"
             check(Status.NONFINITE, message, ours=True)
         table += struct.pack("<II", nbytes, checksum.crc32c(read_only(block)))
+    return _framed(geometry, out, table, schema_digest, options.base_cid)
+
+
+def _write_delta(
+    schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
+) -> bytearray:
+    if options.base is None:
+        check(Status.ARGUMENT, "codec delta makes nothing without a base")
+    geometry = Geometry(CODECS["delta"], len(vectors), vectors[0].size, BLOCK_LENGTH)
+    out = np.zeros(geometry.nbytes, np.uint8)
+    table, at = bytearray(), geometry.first_block
+    for v, vector in enumerate(vectors):
+        base = np.empty(vector.size, np.float32)
+        payload_decode(cast(PayloadView, options.base), v, base)
+        for first in range(0, vector.size, BLOCK_LENGTH):
+            part = slice(first, first + BLOCK_LENGTH)
+            content = delta.encode_delta(
+                read_only(vector[part].view(np.uint32)),
+                read_only(base[part].view(np.uint32)),
+                out[at:],
+            )
+            block = out[at : at + padded(content)]
+            table += struct.pack("<II", block.size, checksum.crc32c(read_only(block)))
+            at += block.size
+    return _framed(geometry, out[:at], table, schema_digest, options.base_cid)
+
+
+def _framed(
+    geometry: Geometry,
+    out: NDArray[np.uint8],
+    table: bytearray,
+    schema_digest: bytes,
+    base_cid: bytes,
+) -> bytearray:
+    """Put header and table before blocks."""
     table += bytes(geometry.first_block - HEADER.size - len(table))
-    header = _header(geometry, schema_digest, crc32c(table, 0), options.base_cid)
+    header = _header(geometry, schema_digest, out.size, crc32c(table, 0), base_cid)
     out[: geometry.first_block] = np.frombuffer(header + table, np.uint8)
     return bytearray(out)
 
@@ -128,8 +182,26 @@ def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
     for v in range(difference.n_vectors):
         values = np.empty(base.n_elements, np.float32)
         payload_decode(base, v, values)
-        vectors.append(_sum(values, difference, v, 1.0))
+        if difference.codec != "delta":
+            values = _sum(values, difference, v, 1.0)
+        vectors.append(values)
+    if difference.codec == "delta":
+        _apply_delta(_handle(difference), vectors)
     return payload_write(CODECS["f32"], difference.schema_digest, vectors, WriteOptions())
+
+
+def _apply_delta(handle: _Handle, vectors: Sequence[Float32]) -> None:
+    """Turn the base's vectors into the model's."""
+    length = handle.geometry.block_length
+    for index, (at, nbytes, m) in enumerate(handle.blocks()):
+        v, k = divmod(index, handle.geometry.blocks_per_vector)
+        block = handle.raw.u8[at : at + nbytes]
+        values = vectors[v][k * length : k * length + m].view(np.uint32)
+        if not (delta.delta_valid(block, m) and delta.decode_delta(block, values)):
+            _refuse(
+                f"block {index} of the difference is wrong, or its base is not the one it was "
+                "made with"
+            )
 
 
 def _sum(values: Float32, view: PayloadView, vector: int, sign: float) -> Float32:
@@ -140,10 +212,12 @@ def _sum(values: Float32, view: PayloadView, vector: int, sign: float) -> Float3
     return result
 
 
-def _header(geometry: Geometry, schema_digest: bytes, table_crc: int, base: bytes) -> bytes:
+def _header(
+    geometry: Geometry, schema_digest: bytes, nbytes: int, table_crc: int, base: bytes
+) -> bytes:
     g = geometry
     counts = (g.codec, g.n_vectors, g.n_elements, g.block_length, g.n_blocks)
-    fields = (_MAGIC, 1, *counts, schema_digest, g.nbytes, table_crc, base, g.parameter, bytes(8))
+    fields = (_MAGIC, 1, *counts, schema_digest, nbytes, table_crc, base, g.parameter, bytes(8))
     header = HEADER.pack(*fields, 0)[:-4]
     return header + struct.pack("<I", crc32c(header, 0))
 
@@ -184,9 +258,13 @@ def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
     _check_counts(geometry, max_elements)
     if base[0] != 1 and any(base):
         _refuse("the base is not named by a CIDv1")
+    if codec == CODECS["delta"] and not base[0]:
+        _refuse("codec delta without a base")
     if not (1 <= parameter <= block_length if codec == CODECS["topk"] else parameter == 0):
         _refuse(f"codec {_NAMES[codec]} does not take the parameter {parameter}")
-    if n_blocks != geometry.n_blocks or nbytes != geometry.nbytes or nbytes != u8.size:
+    wanted = nbytes if geometry.varies else geometry.nbytes
+    within = geometry.first_block <= nbytes <= geometry.nbytes
+    if n_blocks != geometry.n_blocks or not within or nbytes != wanted or nbytes != u8.size:
         _refuse("n_blocks or nbytes does not follow from the counts")
     _check_table(geometry, u8, table_crc)
     if any(reserved):
@@ -233,7 +311,12 @@ def _check_table(geometry: Geometry, u8: NDArray[np.uint8], table_crc: int) -> N
     entries = table.view(np.uint32)
     sizes = entries[: 2 * geometry.n_blocks : 2].reshape(geometry.n_vectors, -1)
     last = padded(geometry.content_nbytes(geometry.block_elements(sizes.shape[1] - 1)))
-    if np.any(sizes[:, :-1] != geometry.block_nbytes) or np.any(sizes[:, -1] != last):
+    if geometry.varies:
+        small = np.all(sizes[:, :-1] <= geometry.block_nbytes) and np.all(sizes[:, -1] <= last)
+        whole = np.all(sizes > 0) and not np.any(sizes % ALIGNMENT)
+        if not (small and whole and sizes.sum(dtype=np.int64) == u8.size - geometry.first_block):
+            _refuse("the sizes of the blocks are too large, or do not make up the payload's")
+    elif np.any(sizes[:, :-1] != geometry.block_nbytes) or np.any(sizes[:, -1] != last):
         _refuse("a block's size in the table does not follow from its elements")
     if np.any(entries[2 * geometry.n_blocks :]):
         _refuse("padding of the block table is not zero")
@@ -243,10 +326,14 @@ def payload_verify(view: PayloadView) -> None:
     handle = _handle(view)
     geometry, raw = handle.geometry, handle.raw
     crcs = raw.u32[HEADER.size // 4 + 1 :: 2]
-    for index, (at, nbytes, m) in enumerate(geometry.blocks()):
+    for index, (at, nbytes, m) in enumerate(handle.blocks()):
         block = raw.u8[at : at + nbytes]
         if checksum.crc32c(block) != crcs[index]:
             _refuse(f"block {index} is damaged: its checksum disagrees", Status.CHECKSUM)
+        if geometry.varies:
+            if not delta.delta_valid(block, m):
+                _refuse(f"parts of block {index} are wrong")
+            continue
         if block[geometry.content_nbytes(m) :].any():
             _refuse(f"padding of block {index} is not zero")
         if geometry.codec == CODECS["topk"]:
