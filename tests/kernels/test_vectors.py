@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 from kernels.reference import CODECS, bits
 
+from learnae.transports import cid_of
+
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 MANIFEST: list[dict[str, Any]] = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
+DIFFERENCES: list[dict[str, str]] = json.loads(
+    (FOLDER / "differences" / "manifest.json").read_text("utf-8")
+)
 WRITTEN_LENGTH = 16384  # the writer's own block length; the reader takes others
 
 
@@ -42,3 +47,25 @@ def test_golden_payload(k: ModuleType, entry: dict[str, Any]) -> None:
         source = np.fromfile(FOLDER / str(entry["source"]), "<f4")[: values.size]
         vectors = list(source.reshape(values.shape))
         assert k.payload_write(view.codec, view.schema_digest, vectors) == data
+
+
+def test_the_committed_script_makes_the_differences() -> None:
+    subprocess.run([sys.executable, str(FOLDER / "differences" / "make.py"), "--check"], check=True)
+
+
+@pytest.mark.parametrize("entry", DIFFERENCES, ids=lambda entry: str(entry["name"]))
+def test_golden_difference(k: ModuleType, entry: dict[str, str]) -> None:
+    """With its base it gives the model; and the model less the base gives its bytes."""
+    data = (FOLDER / "differences" / f"{entry['name']}.payload").read_bytes()
+    base_data = (FOLDER / f"{entry['base']}.payload").read_bytes()
+    expected = np.fromfile(FOLDER / "differences" / f"{entry['name']}.f32", "<f4")
+    view = k.payload_open(data, expected.size)
+    base = k.payload_open(base_data, expected.size)
+    k.payload_verify(view)
+    assert view.codec == entry["codec"] and view.base == cid_of(base_data)
+    model = k.payload_open(k.payload_rebase(base, view), expected.size)
+    values = [k.payload_decode(model, v) for v in range(view.n_vectors)]
+    assert np.array_equal(bits(np.concatenate(values)), bits(expected))
+    if view.codec == "delta" and view.block_length == WRITTEN_LENGTH:
+        again = k.payload_write("delta", view.schema_digest, values, base=base, base_cid=view.base)
+        assert again == data
