@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 KEY_CODECS = ("f32", "bf16", "f16", "i8")
-#: Too coarse to carry a model by themselves: they carry differences, see docs/protocol.md.
-CHAINED_CODECS = ("i4", "sign", "ternary", "topk")
+#: They carry differences, most of them because they are too coarse for a model: docs/protocol.md.
+CHAINED_CODECS = ("i4", "sign", "ternary", "topk", "delta")
 CODECS = (*KEY_CODECS, *CHAINED_CODECS)
 _MAX_COLUMNS = 4096
 _MAX_MEMBERS = 1024
@@ -177,7 +177,9 @@ class GossipSection:
 
     codec: str = _key("i8", rules.one_of(*CODECS), f"how params travel: {', '.join(CODECS)}")
     key_codec: str = _key(
-        "i8", rules.one_of(*KEY_CODECS), "how whole params travel where codec carries differences"
+        None,
+        rules.optional(rules.one_of(*KEY_CODECS)),
+        "how whole params travel where codec carries differences",
     )
     key_every: int = _key(
         10, rules.integer(1, 256), "models from one that is sent whole to the next, there"
@@ -208,6 +210,8 @@ class GossipSection:
     def __post_init__(self) -> None:
         """Check and normalise."""
         _check("gossip", self)
+        if self.key_codec is None:
+            object.__setattr__(self, "key_codec", "f32" if self.codec == "delta" else "i8")
 
     @property
     def is_chained(self) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from learnae.cli import main
-from learnae.swarm.charter import Charter, parse_charter
+from learnae.cli.demo import command as demo
+from learnae.swarm.charter import CODECS, Charter, parse_charter
 
 ROWS = "a,b,kind\n1,10,red\n2,20,blue\n3,60,red\n"
 
@@ -167,3 +168,14 @@ def test_a_model_file_that_is_not_beside_the_charter(rows: Path, tmp_path: Path)
     assert f"mine.py is not beside {out}: put it into {tmp_path} first" in result.stderr
     assert result.stderr.count("\n") == 1
     assert not out.exists()
+
+
+def test_every_codec_can_be_chosen(rows: Path, tmp_path: Path) -> None:
+    for codec in CODECS:
+        out = tmp_path / f"{codec}.toml"
+        result = create(out, "--data", rows, "--label", "kind", "--codec", codec)
+        assert result.exit_code == 0, result.output
+        assert written(out).gossip.codec == codec
+    assert written(tmp_path / "delta.toml").gossip.key_codec == "f32"
+    (choice,) = [p.type for p in demo.params if p.name == "codec"]
+    assert tuple(choice.choices) == CODECS

@@ -54,7 +54,7 @@ def remembered(receiver: Member, sender: Member) -> Float32:
     return kernels.payload_decode(view, 0)
 
 
-@pytest.mark.parametrize("codec", ["i4", "sign", "ternary", "topk"])
+@pytest.mark.parametrize("codec", ["i4", "sign", "ternary", "topk", "delta"])
 def test_each_builds_on_the_one_before(network: MemoryNetwork, codec: str) -> None:
     swarm = charter(codec=codec, key_every=4)
     ann, bob = Member(network, 1, swarm), Member(network, 2, swarm)
@@ -68,7 +68,10 @@ def test_each_builds_on_the_one_before(network: MemoryNetwork, codec: str) -> No
     assert [bool(base) for base in bases] == [False, True, True, True] * 2 + [False]
     before = [*ann.transport.owned()[:-1]]
     assert bases[2:] == [b if b == b"" else c for b, c in zip(bases[2:], before, strict=True)]
-    assert {view.codec for view in published(ann)} == {"i8", codec}
+    key_codec = "f32" if codec == "delta" else "i8"
+    assert {view.codec for view in published(ann)} == {key_codec, codec}
+    if codec == "delta":
+        assert remembered(bob, ann).tobytes() == ann.params.tobytes(), "not a bit is lost"
     assert bob.session.traffic.bytes_received == ann.session.traffic.bytes_sent
 
 

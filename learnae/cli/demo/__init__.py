@@ -46,7 +46,7 @@ Examples:
 )
 @click.option(
     "--codec",
-    type=click.Choice(["f32", "bf16", "f16", "i8", "i4", "sign", "ternary", "topk"]),
+    type=click.Choice(["f32", "bf16", "f16", "i8", "i4", "sign", "ternary", "topk", "delta"]),
     default="i8",
     show_default=True,
 )
