@@ -58,6 +58,14 @@ def test_writes_the_specified_bytes(
     assert k.payload_nbytes(codec, n_vectors, n) == len(expected)
 
 
+def test_writes_the_specified_bytes_of_a_large_payload(k: ModuleType) -> None:
+    """It lies in huge pages where there are some, which nobody has filled with zeros."""
+    vectors = drawn("f32", 7, 1_100_003)
+    written = k.payload_write("f32", DIGEST, vectors)
+    assert type(written) is bytearray
+    assert written == reference.payload("f32", DIGEST, vectors)
+
+
 @given(CODECS, SEEDS, SIZES, BLOCK_LENGTHS, st.integers(0, 70))
 def test_reads_what_the_oracle_wrote_at_any_address(
     k: ModuleType, codec: str, seed: int, n: int, block_length: int, offset: int

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from learnae._core import ffi, lib
+from learnae.kernels._c.buffers import unfilled
 from learnae.kernels._c.call import call, floats, pointers
 from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, WriteOptions
 
@@ -72,7 +73,7 @@ def payload_write(
     codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
 ) -> bytearray:
     n_elements = vectors[0].size
-    out = bytearray(payload_bound(codec, len(vectors), n_elements, options.density))
+    out = unfilled(payload_bound(codec, len(vectors), n_elements, options.density))
     nbytes = ffi.new("size_t *")
     given, _kept = _options(options)
     with ffi.from_buffer(out, require_writable=True) as dst:
@@ -88,7 +89,7 @@ def payload_write(
 
 def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
     counts = (difference.n_vectors, difference.n_elements)
-    out = bytearray(payload_nbytes(CODECS["f32"], *counts))
+    out = unfilled(payload_nbytes(CODECS["f32"], *counts))
     with ffi.from_buffer(out, require_writable=True) as dst:
         call(
             lib.learnae_payload_rebase,
