@@ -165,7 +165,7 @@ def invite_in(charter: Path) -> str | None:
     from learnae.swarm.invite import looks_like_invite
 
     text = str(charter)
-    if charter.is_file():
+    if os.path.isfile(charter):  # unlike Path.is_file also for more than 255 letters
         try:
             with charter.open("rb") as file:
                 text = file.read(MAX_INVITE_NBYTES).decode("ascii", "replace")

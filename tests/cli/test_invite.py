@@ -85,3 +85,8 @@ def test_create_makes_a_key_and_never_overwrites_one(tmp_path: Path) -> None:
     assert "key of another swarm" in result.output
     assert key.read_bytes() == before
     assert not (tmp_path / "swarm.toml").exists()
+
+
+def test_an_invite_longer_than_a_file_name() -> None:
+    text = "learnae1_" + "a" * 500
+    assert invite_in(Path(text)) == text
