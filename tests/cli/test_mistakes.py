@@ -6,7 +6,6 @@ Every command runs as a process of its own, as the user's would.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -66,18 +65,15 @@ class Place:
     def join(
         self, *more: object, data: Path | None = None, limit_nbytes: int | None = None
     ) -> subprocess.CompletedProcess[str]:
-        def limit() -> None:
-            assert limit_nbytes is not None
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_nbytes, limit_nbytes))
-
         command: list[object] = [sys.executable, "-m", "learnae", "join", self.charter]
         command += ["--data", data or self.data, "--home", self.home, "--linger", "0"]
         command += ["--transport", f"directory:{self.shared}", "--cache", self.folder / "cache"]
+        if limit_nbytes is not None:
+            # By the shell: a preexec_fn would fork this process, with the threads of JAX in it.
+            blocks = limit_nbytes // 512
+            command = ["sh", "-c", f'ulimit -f {blocks} && exec "$@"', "sh", *command]
         return subprocess.run(
-            [str(part) for part in [*command, *more]],
-            capture_output=True,
-            text=True,
-            preexec_fn=limit if limit_nbytes is not None else None,
+            [str(part) for part in [*command, *more]], capture_output=True, text=True
         )
 
 
