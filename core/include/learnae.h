@@ -230,8 +230,7 @@ learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64
  * learnae_payload_nbytes() bytes into dst, which has room for dst_nbytes.
  * The bytes depend on the arguments alone, on no machine and no instruction set.
  * LEARNAE_ERR_SIZE: dst is too small. LEARNAE_ERR_NONFINITE: a codec with scales met a NaN or
- * infinity; the message names vector and element. After a failure the content of dst is undefined.
- */
+ * infinity; the message names vector and element. After a failure dst is undefined. */
 learnae_status learnae_payload_write(void *dst, size_t dst_nbytes, uint32_t codec,
                                      const uint8_t schema[LEARNAE_SCHEMA_NBYTES],
                                      const float *const *vectors, uint32_t n_vectors,
@@ -280,23 +279,24 @@ learnae_status learnae_payload_open(const void *bytes, size_t nbytes, uint64_t m
  * LEARNAE_OK can the calls below be sure of what they read; they are memory-safe without it too. */
 learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message);
 
-/* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. Of a payload
- * with a base this and the calls below see the difference itself: learnae_payload_rebase() gives
- * the model. */
+/* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. With a base this
+ * and the calls below see the difference itself: learnae_payload_rebase() gives the model. */
 learnae_status learnae_payload_decode(const learnae_payload *payload, uint32_t vector, float *dst,
                                       learnae_message *message);
 
-/* acc[i] = acc[i] + weight*value[i], block by block, so that the peer's model never exists
- * in full. f32, bf16, f16: the product weight*value is rounded once. With
- * scales: weight*scale is rounded once a group, its product with code or level once an element
- * (sign: 1 or -1; ternary: 0, 1 or -1). */
+/* acc[i] = acc[i] + weight*value[i], block by block: the peer's model never exists in full. The
+ * product is rounded once; sign, ternary: weight*scale once a group; i8, i4: as below. */
 learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32_t vector,
                                           float weight, float *acc, learnae_message *message);
 
 /* dst = own_weight*dst, then dst = dst + weights[k]*payload k for k = 0, 1, ..., with the
- * rounding of learnae_payload_accumulate(), but in one pass over dst: the fast way to merge.
- * All payloads must have dst's n_elements, and the vector; their codecs and block lengths
- * may differ. n_payloads may be 0. The same payload may be listed twice. */
+ * rounding of learnae_payload_accumulate(), but in few passes over dst: the fast way to merge.
+ * i8 and i4 are added as integers: n in a row of one codec in ceil(n/8) passes, as evenly as can
+ * be, longer ones first. In a pass and group, c[k] = weights[k]*scale and C the largest |c[k]|;
+ * q[k] = c[k]*(16383/C) rounded half to even; dst = dst + (C/16383)*S, S the exact sum of
+ * q[k]*code (or level); each operation rounded to f32. C up to 2^-110 adds +0; where a c[k] is NaN
+ * or infinite, the group becomes NaN. All payloads must have dst's n_elements, and the vector;
+ * codecs and block lengths may differ. n_payloads may be 0; a payload may be listed twice. */
 learnae_status learnae_payload_average(float *dst, float own_weight,
                                        const learnae_payload *const *payloads, const float *weights,
                                        size_t n_payloads, uint32_t vector, uint64_t n_elements,

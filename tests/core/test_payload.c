@@ -6,6 +6,8 @@
 #include "check.h"
 #include "forge.h"
 
+#include <math.h>
+
 enum { MAX_PAYLOADS = 9 };
 
 static const uint8_t schema[LEARNAE_SCHEMA_NBYTES] = {9, 8, 7, 6, 5};
@@ -151,12 +153,58 @@ static void check_decode(const struct sample *sample, uint32_t vector, enum guar
     guarded_free(&buffer);
 }
 
-/* The header's rule: weight * scale rounded once, its product with the code once, then the sum. */
-static float add(float sum, float weight, const struct sample *sample, size_t i) {
+/* A product with a scale is rounded once, its product with the code once, then the sum. */
+static float add_value(float sum, float weight, const struct sample *sample, size_t i) {
     const volatile float factor = weight * sample->scales[i];
     const volatile float product = factor * sample->codes[i];
     const volatile float result = sum + product;
     return result;
+}
+
+/* i8 and i4: the sum of one pass in units of its group. */
+static float add_units(float sum, const float *weights, const struct sample *const *samples,
+                       size_t n_samples, size_t i) {
+    float factors[8], largest = 0;
+    int64_t count = 0;
+    for (size_t k = 0; k < n_samples; k++) {
+        const volatile float factor = weights[k] * samples[k]->scales[i];
+        factors[k] = factor;
+        if (factor - factor != 0) {
+            return float_from_bits(0x7fc00000);
+        }
+        largest = fabsf(factor) > largest ? fabsf(factor) : largest;
+    }
+    const volatile float inverse = largest > 0x1p-110f ? 16383 / largest : 0;
+    const volatile float unit = largest > 0x1p-110f ? largest / 16383 : 0;
+    for (size_t k = 0; k < n_samples; k++) {
+        const volatile float share = factors[k] * inverse;
+        count += lrintf(share) * (int64_t)samples[k]->codes[i];
+    }
+    CHECK(count > -(1 << 24) && count < 1 << 24);
+    const volatile float product = unit * (float)count;
+    const volatile float result = sum + product;
+    return result;
+}
+
+/* The header's rule: passes over payloads of one codec that follow each other. */
+static float add_all(float sum, const float *weights, const struct sample *const *samples,
+                     size_t n_samples, size_t i) {
+    for (size_t done = 0, n; done < n_samples; done += n) {
+        const uint32_t codec = samples[done]->forge.codec;
+        if (codec != LEARNAE_CODEC_I8 && codec != LEARNAE_CODEC_I4) {
+            sum = add_value(sum, weights[done], samples[done], i);
+            n = 1;
+            continue;
+        }
+        size_t run = 1;
+        while (done + run < n_samples && samples[done + run]->forge.codec == codec) {
+            run++;
+        }
+        const size_t n_passes = (run + 7) / 8;
+        n = (run + n_passes - 1) / n_passes;
+        sum = add_units(sum, weights + done, samples + done, n, i);
+    }
+    return sum;
 }
 
 static void check_accumulate(const struct sample *sample, uint32_t vector, enum guard guard) {
@@ -166,7 +214,7 @@ static void check_accumulate(const struct sample *sample, uint32_t vector, enum 
     const float weight = random_below(5) == 0 ? random_value(FILL_ANY) : random_float();
     fill_floats(acc, n, FILL_ANY);
     for (size_t i = 0; i < n; i++) {
-        expected[i] = canonical(add(acc[i], weight, sample, vector * n + i));
+        expected[i] = canonical(add_all(acc[i], &weight, &sample, 1, vector * n + i));
     }
     CHECK(learnae_payload_accumulate(&sample->payload, vector, weight, acc, NULL) == LEARNAE_OK);
     CHECK(memcmp(acc, expected, n * sizeof *acc) == 0);
@@ -211,7 +259,7 @@ static void check_distance(const struct sample *sample, uint32_t vector, bool ha
 static void check_payload_average(uint32_t codec, size_t n, size_t n_payloads, enum guard guard) {
     struct sample samples[MAX_PAYLOADS];
     const learnae_payload *payloads[MAX_PAYLOADS + 1];
-    size_t index[MAX_PAYLOADS + 1];
+    const struct sample *in_order[MAX_PAYLOADS + 1];
     float weights[MAX_PAYLOADS + 1];
     const uint32_t vector = (uint32_t)random_below(2);
     for (size_t k = 0; k < n_payloads; k++) {
@@ -222,20 +270,17 @@ static void check_payload_average(uint32_t codec, size_t n, size_t n_payloads, e
     }
     const size_t listed = n_payloads == 0 ? 0 : n_payloads + 1; /* one of them twice */
     for (size_t k = 0; k < listed; k++) {
-        index[k] = k < n_payloads ? k : random_below(n_payloads);
-        payloads[k] = &samples[index[k]].payload;
-        weights[k] = random_float();
+        in_order[k] = &samples[k < n_payloads ? k : random_below(n_payloads)];
+        payloads[k] = &in_order[k]->payload;
+        weights[k] = random_below(20) == 0 ? random_value(FILL_ANY) : random_float();
     }
     struct guarded buffer;
     float *dst = guarded_floats(&buffer, n, guard), *expected = checked_alloc(n * sizeof *expected);
     const float own_weight = random_float();
     fill_floats(dst, n, FILL_ANY);
     for (size_t i = 0; i < n; i++) {
-        volatile float sum = own_weight * dst[i];
-        for (size_t k = 0; k < listed; k++) {
-            sum = add(sum, weights[k], &samples[index[k]], vector * n + i);
-        }
-        expected[i] = canonical(sum);
+        const volatile float sum = own_weight * dst[i];
+        expected[i] = canonical(add_all(sum, weights, in_order, listed, vector * n + i));
     }
     CHECK(learnae_payload_average(dst, own_weight, payloads, weights, listed, vector, n, NULL) ==
           LEARNAE_OK);

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GROUPS", "encode", "unpack"]
+__all__ = ["GROUPS", "INTEGERS", "add_pass", "encode", "pass_length", "unpack"]
 
 Float32 = NDArray[np.float32]
 # Elements that share a scale, and bits of a code.
 GROUPS = {"i8": (256, 8), "i4": (64, 4), "sign": (256, 1), "ternary": (256, 2)}
+INTEGERS = ("i8", "i4")  # whose codes are added as integers
 LEVELS_I4 = np.array([-127, -96, -74, -56, -41, -27, -13, 0, 12, 23, 36, 49, 63, 79, 99, 127])
 
 
@@ -90,3 +93,33 @@ def unpack(codec: str, data: bytes, m: int) -> tuple[Float32, Float32]:
     tables = {"i4": LEVELS_I4, "sign": np.array([1, -1]), "ternary": np.array([0, 1, -2, -1])}
     numbers = tables[codec][codes] if codec in tables else codes.view(np.int8)
     return np.repeat(scales, length)[:m], numbers.astype(np.float32)
+
+
+def pass_length(n_left: int) -> int:
+    """Return how many of so many payloads of one codec are added in the next pass."""
+    return -(-n_left // -(-n_left // 8))
+
+
+def add_pass(
+    codec: str, acc: Float32, models: Sequence[Float32], weights: Sequence[float]
+) -> Float32:
+    """Add up to eight encoded models in units of the largest factor of each group."""
+    unpacked_models = [unpack(codec, encode(codec, x), x.size) for x in models]
+    with np.errstate(all="ignore"):
+        factors = np.stack(
+            [
+                np.float32(weight) * scales
+                for weight, (scales, _) in zip(weights, unpacked_models, strict=True)
+            ]
+        )
+        largest = np.abs(factors).max(axis=0)
+        some = np.isfinite(largest) & (largest > np.float32(2.0**-110))
+        shares = np.where(some, np.rint(factors * (np.float32(16383) / largest)), 0)
+        unit = np.where(some, largest / np.float32(16383), np.float32(0))
+        numbers = np.stack([numbers for _, numbers in unpacked_models])
+        total = (shares.astype(np.int64) * numbers.astype(np.int64)).sum(axis=0)
+        assert abs(total).max() < 2**24
+        result = acc + unit * total.astype(np.float32)
+    result = np.where(np.isfinite(largest), result, np.float32(np.nan))
+    result[np.isnan(result)] = np.uint32(0x7FC00000).view(np.float32)
+    return result

@@ -36,6 +36,8 @@ def blocks_of(codec: str, vector: np.ndarray, block_length: int) -> np.ndarray:
 
 def accumulated(codec: str, acc: np.ndarray, x: np.ndarray, weight: float) -> np.ndarray:
     """Return ``acc + weight * x``; codecs with scales round ``weight * scale`` once a group."""
+    if codec in groups.INTEGERS:
+        return groups.add_pass(codec, acc, [x], [weight])
     with np.errstate(all="ignore"):
         if codec not in GROUPS:
             return canonical(acc + np.float32(weight) * x)
@@ -104,13 +106,61 @@ def test_averages_many_payloads_in_one_pass(
     with np.errstate(all="ignore"):
         expected = canonical(np.float32(own_weight) * dst)
     views = []
-    for i, (codec, block_length, weight) in enumerate(listed):
-        (x,) = drawn(codec, seed + i, n)
+    models = [drawn(codec, seed + i, n)[0] for i, (codec, *_) in enumerate(listed)]
+    for x, (codec, block_length, _) in zip(models, listed, strict=True):
         views.append(k.payload_open(reference.payload(codec, DIGEST, [x], block_length), n))
-        decoded = x if codec in GROUPS else blocks_of(codec, x, block_length)
-        expected = accumulated(codec, expected, decoded, weight)
+    done = 0
+    while done < len(listed):
+        codec, block_length, weight = listed[done]
+        run = 1
+        if codec in groups.INTEGERS:
+            same = [other == codec for other, *_ in listed[done:]] + [False]
+            run = groups.pass_length(same.index(False))
+            weights = [weight for *_, weight in listed[done : done + run]]
+            expected = groups.add_pass(codec, expected, models[done : done + run], weights)
+        else:
+            x = models[done]
+            decoded = x if codec in GROUPS else blocks_of(codec, x, block_length)
+            expected = accumulated(codec, expected, decoded, weight)
+        done += run
     k.payload_average(dst, own_weight, views, [weight for *_, weight in listed], 0)
     assert np.array_equal(bits(dst), bits(expected))
+
+
+@given(
+    st.sampled_from(groups.INTEGERS),
+    SEEDS,
+    SIZES,
+    BLOCK_LENGTHS,
+    st.lists(st.one_of(st.floats(-1, 1, width=32), WEIGHTS), min_size=1, max_size=18),
+)
+def test_adds_integers_in_passes_of_up_to_eight(
+    k: ModuleType, codec: str, seed: int, n: int, block_length: int, weights: list[float]
+) -> None:
+    dst = floats(np.random.default_rng(seed), n)
+    models = [drawn(codec, seed + i, n)[0] for i in range(len(weights))]
+    views = [k.payload_open(reference.payload(codec, DIGEST, [x], block_length), n) for x in models]
+    expected = canonical(dst.copy())
+    done = 0
+    while done < len(weights):
+        end = done + groups.pass_length(len(weights) - done)
+        expected = groups.add_pass(codec, expected, models[done:end], weights[done:end])
+        done = end
+    k.payload_average(dst, 1.0, views, weights, 0)
+    assert np.array_equal(bits(dst), bits(expected))
+
+
+@pytest.mark.parametrize("codec", groups.INTEGERS)
+@pytest.mark.parametrize("n_models", [1, 2, 5, 8])
+def test_integers_add_little_to_the_error(k: ModuleType, codec: str, n_models: int) -> None:
+    rng = np.random.default_rng(5)
+    models = rng.standard_normal((n_models, 50_000)).astype(np.float32)
+    weights = rng.uniform(0.1, 1, n_models).astype(np.float32)
+    views = [k.payload_open(k.payload_write(codec, DIGEST, [x]), x.size) for x in models]
+    exact = weights.astype(np.float64) @ [k.payload_decode(view, 0) for view in views]
+    mean = np.zeros(models.shape[1], np.float32)
+    k.payload_average(mean, 0.0, views, weights, 0)
+    assert np.linalg.norm(mean - exact) / np.linalg.norm(exact) < 2.0**-14
 
 
 @given(CODECS, SEEDS, SIZES, BLOCK_LENGTHS, st.booleans())

@@ -75,6 +75,48 @@ LEARNAE_INLINE vec vec_from_i8(const uint8_t *at) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
 }
 
+typedef __m256i pair;
+typedef struct {
+    __m256i first, second;
+} integers;
+
+LEARNAE_INLINE pair pair_set(uint32_t both) {
+    return _mm256_set1_epi32((int)both);
+}
+
+LEARNAE_INLINE integers integers_zero(void) {
+    const integers result = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    return result;
+}
+
+LEARNAE_INLINE integers integers_add(integers sum, pair p, __m256i first, __m256i second) {
+    sum.first = _mm256_add_epi32(sum.first, _mm256_madd_epi16(first, p));
+    sum.second = _mm256_add_epi32(sum.second, _mm256_madd_epi16(second, p));
+    return sum;
+}
+
+/* Interleaved as bytes: as words they would come out in the order of 128-bit halves. */
+LEARNAE_INLINE integers integers_add_two(integers sum, pair p, const uint8_t *at_a,
+                                         const uint8_t *at_b) {
+    const __m128i a = load_16(at_a), b = load_16(at_b);
+    return integers_add(sum, p, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)),
+                        _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b)));
+}
+
+/* The sign's words meet the zero of the pair. */
+LEARNAE_INLINE integers integers_add_one(integers sum, pair p, const uint8_t *at) {
+    const __m128i a = _mm_loadl_epi64((const __m128i *)(const void *)at);
+    const __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)(at + 8));
+    return integers_add(sum, p, _mm256_cvtepi8_epi32(a), _mm256_cvtepi8_epi32(b));
+}
+
+LEARNAE_INLINE vec vec_from_first(integers sum) {
+    return _mm256_cvtepi32_ps(sum.first);
+}
+LEARNAE_INLINE vec vec_from_second(integers sum) {
+    return _mm256_cvtepi32_ps(sum.second);
+}
+
 /* Eight 32-bit integers to 16 bits, saturated, in order: the packing works on 128-bit halves. */
 LEARNAE_INLINE __m128i low_halves(__m256i a) {
     const __m256i packed = _mm256_packus_epi32(a, a);

@@ -81,6 +81,43 @@ LEARNAE_INLINE vec vec_from_i8(const uint8_t *at) {
                     vcvtq_f32_s32(vmovl_high_s16(codes)));
 }
 
+typedef int16x4_t pair;
+typedef struct {
+    int32x4_t part[4];
+} integers;
+
+LEARNAE_INLINE pair pair_set(uint32_t both) {
+    return vreinterpret_s16_u32(vdup_n_u32(both));
+}
+
+LEARNAE_INLINE integers integers_zero(void) {
+    const integers result = {{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}};
+    return result;
+}
+
+/* One smlal for four products: no conversion to float, no addition. */
+LEARNAE_INLINE integers integers_add_one(integers sum, pair p, const uint8_t *at) {
+    const int8x16_t codes = vreinterpretq_s8_u8(vld1q_u8(at));
+    const int16x8_t low = vmovl_s8(vget_low_s8(codes)), high = vmovl_high_s8(codes);
+    sum.part[0] = vmlal_lane_s16(sum.part[0], vget_low_s16(low), p, 0);
+    sum.part[1] = vmlal_high_lane_s16(sum.part[1], low, p, 0);
+    sum.part[2] = vmlal_lane_s16(sum.part[2], vget_low_s16(high), p, 0);
+    sum.part[3] = vmlal_high_lane_s16(sum.part[3], high, p, 0);
+    return sum;
+}
+
+LEARNAE_INLINE integers integers_add_two(integers sum, pair p, const uint8_t *at_a,
+                                         const uint8_t *at_b) {
+    return integers_add_one(integers_add_one(sum, p, at_a), vdup_lane_s16(p, 1), at_b);
+}
+
+LEARNAE_INLINE vec vec_from_first(integers sum) {
+    return vec_pair(vcvtq_f32_s32(sum.part[0]), vcvtq_f32_s32(sum.part[1]));
+}
+LEARNAE_INLINE vec vec_from_second(integers sum) {
+    return vec_pair(vcvtq_f32_s32(sum.part[2]), vcvtq_f32_s32(sum.part[3]));
+}
+
 /* Rounding leaves the upper half of the canonical NaN as it is. */
 LEARNAE_INLINE uint16x4_t rounded_bf16(float32x4_t a) {
     const uint32x4_t x = vreinterpretq_u32_f32(canonical(a));

@@ -51,6 +51,30 @@ LEARNAE_INLINE vec vec_add(vec a, vec b) {
 #define vec_to_i8 scalar_to_i8
 #define vec_magnitude scalar_magnitude
 
+typedef struct {
+    int32_t first, second;
+} pair;
+typedef int32_t integers;
+
+LEARNAE_INLINE pair pair_set(uint32_t both) {
+    const pair result = {(int16_t)(uint16_t)both, (int16_t)(uint16_t)(both >> 16)};
+    return result;
+}
+LEARNAE_INLINE integers integers_zero(void) {
+    return 0;
+}
+LEARNAE_INLINE integers integers_add_one(integers sum, pair p, const uint8_t *at) {
+    return sum + p.first * (int8_t)*at;
+}
+LEARNAE_INLINE integers integers_add_two(integers sum, pair p, const uint8_t *at_a,
+                                         const uint8_t *at_b) {
+    return sum + p.first * (int8_t)*at_a + p.second * (int8_t)*at_b;
+}
+LEARNAE_INLINE vec vec_from_first(integers sum) {
+    return (float)sum;
+}
+#define vec_from_second vec_from_first
+
 LEARNAE_INLINE bits bits_zero(void) {
     return 0;
 }

@@ -1,7 +1,6 @@
-/* Weighted sum over encoded models. An ISA file includes this once per codec, with
+/* Weighted sum over models of codecs without scales. An ISA file includes this once per codec, with
  *   CODEC       bf16, say
  *   SIZE        bytes an element
- *   GROUPED     1 where a scale precedes each group of LEARNAE_I8_GROUP elements
  * and, from the ISA, LANES, the verbs vec_*, and KERNEL(), which appends the ISA's name.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -91,22 +90,14 @@ LEARNAE_INLINE void KERNEL(JOIN(sum_, CODEC))(float *dst, const float *base, flo
 LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, float base_weight,
                                                  const struct source *sources,
                                                  const size_t n_sources, size_t n) {
-    const size_t group = GROUPED ? LEARNAE_I8_GROUP : n;
-    for (size_t start = 0, length; start < n; start += length) {
-        const uint8_t *data[MAX_SOURCES] = {NULL};
-        float weight[MAX_SOURCES] = {0};
-        length = n - start < group ? n - start : group;
-        UNROLLED
-        for (size_t k = 0; k < n_sources; k++) {
-            data[k] = sources[k].data + start * SIZE;
-            weight[k] = sources[k].weight;
-            if (GROUPED) {
-                weight[k] *= scalar_from_f32(sources[k].scales + start / LEARNAE_I8_GROUP * 4);
-            }
-        }
-        KERNEL(JOIN(sum_, CODEC))
-        (dst + start, base + start, base_weight, data, weight, n_sources, length);
+    const uint8_t *data[MAX_SOURCES] = {NULL};
+    float weight[MAX_SOURCES] = {0};
+    UNROLLED
+    for (size_t k = 0; k < n_sources; k++) {
+        data[k] = sources[k].data;
+        weight[k] = sources[k].weight;
     }
+    KERNEL(JOIN(sum_, CODEC))(dst, base, base_weight, data, weight, n_sources, n);
 }
 
 #include "counts.inl.h"

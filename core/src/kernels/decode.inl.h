@@ -1,4 +1,5 @@
-/* Decoding. Included once per codec but for f32, which is a copy; expects what add.inl.h does.
+/* Decoding. Included once per codec but for f32, which is a copy; expects what add.inl.h does, and
+ *   GROUPED     1 where a scale precedes each group of LEARNAE_I8_GROUP elements
  *
  * SPDX-License-Identifier: Apache-2.0
  */

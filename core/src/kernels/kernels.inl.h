@@ -11,6 +11,10 @@
  *                  vec_magnitude (the bits without the sign)
  *   codes          32 at a time: unpack_32_{i4,sign,ternary} to int8, pack_32_i4 from the codes of
  *                  i8
+ *   integers       2 * LANES int32 (LANES 1: one): integers_zero; integers_add_two(sum, pair, a, b)
+ *                  adds the int8 at a and b times the int16 in the lower and upper half of
+ *                  pair_set(both); integers_add_one(sum, pair, a) that at a, times the lower, where
+ *                  the upper is 0; vec_from_first(sum), vec_from_second(sum): either half as floats
  *   lookup         table, vec_table(a, b, c, d) of four floats; steps_first(n), 0, n, 2n ... and
  *                  steps_next(steps, n), LANES * n more; vec_lookup(table, packed, steps) looks up
  *                  by the lowest two of 32 packed bits shifted right by each step
@@ -46,13 +50,18 @@
 #undef SIZE
 #undef GROUPED
 
+#include "mixture.inl.h"
+
 #define CODEC i8
+#define N_BITS 8
+#define GROUP LEARNAE_I8_GROUP
+#include "integers.inl.h"
 #define SIZE 1
 #define GROUPED 1
-#include "add.inl.h"
 #include "decode.inl.h"
-
 #undef CODEC
+#undef N_BITS
+#undef GROUP
 #undef SIZE
 #undef GROUPED
 

@@ -77,6 +77,8 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
     }
 }
 
+#include "counts.inl.h"
+
 #undef N_A_WORD
 #undef NUMBER
 #undef SCALAR_NUMBER

@@ -1,15 +1,13 @@
 /* Codecs whose codes are smaller than a byte. An ISA file includes this once per codec, with
  *   CODEC       i4, say
  *   N_BITS      of a code
- *   GROUP       elements that share a scale: a divisor of RUN
+ *   GROUP       elements that share a scale
  * Codes of 4 bits are first unpacked to bytes, a short run at a time: what they stand for then fits
  * in an int8, so that the sum is that of i8, with the same rounding. The bytes go through the
  * first-level cache, which costs less than to unpack in registers eight at a time.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#define RUN BLOCK_STEP
-
 LEARNAE_INLINE void KERNEL(JOIN(unpack_, CODEC))(uint8_t *codes, const uint8_t *packed, size_t n) {
     size_t i = 0;
     for (; i + 32 <= n; i += 32) {
@@ -23,35 +21,8 @@ LEARNAE_INLINE void KERNEL(JOIN(unpack_, CODEC))(uint8_t *codes, const uint8_t *
 #if N_BITS <= 2
 #include "lookup.inl.h"
 #else
-/* n_sources is a constant where this is inlined, as in add.inl.h. */
-LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, float base_weight,
-                                                 const struct source *sources,
-                                                 const size_t n_sources, size_t n) {
-    uint8_t codes[MAX_SOURCES][RUN];
-    for (size_t start = 0; start < n; start += RUN) {
-        const size_t end = n - start < RUN ? n : start + RUN;
-        for (size_t k = 0; k < n_sources; k++) {
-            KERNEL(JOIN(unpack_, CODEC))
-            (codes[k], sources[k].data + start * N_BITS / 8, end - start);
-        }
-        for (size_t first = start; first < end; first += GROUP) {
-            const uint8_t *data[MAX_SOURCES] = {NULL};
-            float weight[MAX_SOURCES] = {0};
-            UNROLLED
-            for (size_t k = 0; k < n_sources; k++) {
-                const float scale = scalar_from_f32(sources[k].scales + first / GROUP * 4);
-                data[k] = codes[k] + (first - start);
-                weight[k] = sources[k].weight * scale;
-            }
-            KERNEL(sum_i8)
-            (dst + first, base + first, base_weight, data, weight, n_sources,
-             end - first < GROUP ? end - first : GROUP);
-        }
-    }
-}
+#include "integers.inl.h"
 #endif
-
-#include "counts.inl.h"
 
 static void KERNEL(JOIN(decode_, CODEC))(float *dst, const struct source *source, size_t n) {
     uint8_t codes[GROUP];
@@ -62,5 +33,3 @@ static void KERNEL(JOIN(decode_, CODEC))(float *dst, const struct source *source
         (dst + first, codes, scalar_from_f32(source->scales + first / GROUP * 4), length);
     }
 }
-
-#undef RUN

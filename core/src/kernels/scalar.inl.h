@@ -19,8 +19,8 @@
  * processor's own prefetching is enough for float32 (asking for more costs up to 39 %). Encoded
  * sources advance by fewer bytes a turn, so that fewer lines are under way: with one thread out
  * of memory eight i8 models take a third less time so, and eight bf16 a quarter (Zen 4). */
-#define BASE_AHEAD 2048
-#define SOURCE_AHEAD 512
+#define BASE_AHEAD 1024
+#define SOURCE_AHEAD 256
 
 /* May point behind the end: it is a hint, and never faults. */
 LEARNAE_INLINE void prefetch(const void *at, size_t ahead) {

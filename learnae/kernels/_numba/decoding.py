@@ -108,7 +108,10 @@ def decode(raw: Any, block: Any, f16_values: Any, dst: Any) -> None:
 
 @jit
 def accumulate(raw: Any, block: Any, f16_values: Any, weight: Any, acc: Any) -> None:
-    """Set ``acc = acc + weight * value``; see `accumulate_groups` for codecs with scales."""
+    """Set ``acc = acc + weight * value``, of any codec that `integers` does not add.
+
+    See `accumulate_groups` for those with scales.
+    """
     values = np.empty(min(block.length, block.n_elements), np.float32)
     for k in range((block.n_elements + block.length - 1) // block.length):
         at, first, m = _block_at(block, k)

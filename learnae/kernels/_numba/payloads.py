@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba import checksum, decoding, delta, encoding, groups, sums, topk
+from learnae.kernels._numba import checksum, decoding, delta, encoding, groups, integers, sums, topk
 from learnae.kernels._numba.geometry import (
     ALIGNMENT,
     BLOCK_LENGTH,
@@ -360,6 +360,9 @@ def payload_decode(view: PayloadView, vector: int, out: Float32) -> None:
 def payload_accumulate(view: PayloadView, vector: int, weight: float, acc: Float32) -> None:
     handle = _handle(view)
     block = handle.block(vector)
+    if view.codec in integers.INTEGER_CODECS:
+        integers.average_integers(acc, [(handle.raw, block)], np.full(1, weight, np.float32))
+        return
     decoding.accumulate(handle.raw, block, decoding.F16_VALUES, np.float32(weight), acc)
 
 
@@ -369,8 +372,15 @@ def payload_average(
     # As the compiled core does: sparse values are added to what is there.
     if not views or views[0].codec != "topk" or own_weight != 1.0:
         sums.scale(dst, read_only(dst), np.float32(own_weight))
-    for view, weight in zip(views, weights, strict=True):
-        payload_accumulate(view, vector, weight, dst)
+    done = 0
+    while done < len(views):
+        n = integers.n_in_pass([view.codec for view in views[done:]])
+        if n == 1:
+            payload_accumulate(views[done], vector, weights[done], dst)
+        else:
+            sources = [raw_and_block(view, vector) for view in views[done : done + n]]
+            integers.average_integers(dst, sources, weights[done : done + n])
+        done += n
 
 
 def payload_distance(
