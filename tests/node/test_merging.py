@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels.groups import INTEGERS, add_pass, pass_length
 from kernels.reference import decode_block, encode_block
 from numpy.typing import NDArray
 
@@ -21,38 +23,38 @@ N = 300  # more than one group of i8
 
 @dataclass(frozen=True, repr=False)
 class Other:
-    """Somebody's payload, its encoded vectors, and its weight."""
+    """Somebody's payload, the vectors that it was made from, and its weight."""
 
     codec: str
     view: kernels.PayloadView
-    blocks: list[bytes]
+    vectors: list[Float32]
     weight: float
 
-    def times(self, weight: float, vector: int) -> Float32:
-        """Return a vector times a weight, rounded as the header says."""
-        block, w = self.blocks[vector], np.float32(weight)
-        if self.codec != "i8":
-            return np.asarray(w * decode_block(self.codec, block, N))
-        n_groups = -(-N // 256)
-        scales = w * np.frombuffer(block, np.float32, n_groups)
-        codes = np.frombuffer(block, np.int8, N, 4 * n_groups).astype(np.float32)
-        return np.asarray(np.repeat(scales, 256)[:N] * codes)
-
     def __repr__(self) -> str:
-        return f"{self.codec}, {len(self.blocks)} vectors, weight {self.weight}"
+        return f"{self.codec}, {len(self.vectors)} vectors, weight {self.weight}"
 
 
 def other(codec: str, vectors: list[Float32], weight: float) -> Other:
     view = kernels.payload_open(kernels.payload_write(codec, SCHEMA, vectors), N)
-    return Other(codec, view, [encode_block(codec, v) for v in vectors], weight)
+    return Other(codec, view, vectors, weight)
 
 
 def mean(
     own: Float32, own_weight: float, others: list[tuple[Other, float]], vector: int
 ) -> Float32:
+    """Add one after the other, but i8 as integers, a pass at a time, as the header says."""
     total = np.float32(own_weight) * own
-    for contributor, weight in others:
-        total = total + contributor.times(weight, vector)
+    for codec, run in itertools.groupby(others, key=lambda pair: pair[0].codec):
+        left = [(contributor.vectors[vector], weight) for contributor, weight in run]
+        while left:
+            n = pass_length(len(left)) if codec in INTEGERS else 1
+            models, weights = zip(*left[:n], strict=True)
+            if codec in INTEGERS:
+                total = add_pass(codec, total, models, weights)
+            else:
+                block = encode_block(codec, models[0])
+                total = total + np.float32(weights[0]) * decode_block(codec, block, N)
+            left = left[n:]
     return total
 
 
@@ -77,7 +79,7 @@ def oracle(
         params = mean(params, (1.0 - rate) + rate * own / total, weighted, 0)
     if gradient is None:
         return params, None, n_models
-    others = [o for o in others if len(o.blocks) > 1]
+    others = [o for o in others if len(o.vectors) > 1]
     if not others:
         return params, np.zeros_like(gradient), n_models
     total = own + sum(o.weight for o in others)
