@@ -99,6 +99,7 @@ static void sample_new(struct sample *sample, const float *values, size_t n, siz
     }
     const struct forge forge = {LEARNAE_CODEC_F32, 1, n, (uint32_t)block_length};
     uint8_t *const frame = checked_alloc((size_t)forge_nbytes(&forge));
+    memset(frame, 0, (size_t)forge_nbytes(&forge));
     sample->bytes = guarded_new(nbytes, random_below(2) ? GUARD_END : GUARD_START);
     sample->values = checked_alloc(n * sizeof(float));
     sample->keeps = checked_alloc(n * sizeof(bool));
