@@ -40,10 +40,10 @@ log = logging.getLogger("learnae.transports.ipfs")
 # ipfshttpclient says this to urllib3 with every request; nobody here can do anything about it.
 warnings.filterwarnings("ignore", message="The 'strict' parameter", category=FutureWarning)
 
-#: Objects of others that stay in the daemon for others still; who has asked for one meanwhile has
-#: got it when it came. With a peer's own (one more while it publishes) and at most four on their
-#: way, a repo holds less than three times the four that a peer keeps of its own.
-KEEP_FETCHED = 1
+#: Objects of others that stay in the daemon for others still; as many as a peer keeps of its own.
+#: With one, four peers that fetched from each other at once lost objects: who tells that it
+#: holds a block and then removes it leaves the asking daemon waiting for longer than a fetch may.
+KEEP_FETCHED = 4
 #: A fetch of which nothing comes for so long is given up: its peer may have something newer by
 #: now. The daemon gives nothing of a chunk of 1 MiB before it has all of it.
 SILENCE_S = 15.0
