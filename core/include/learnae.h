@@ -346,8 +346,10 @@ learnae_status learnae_payload_median(float *dst, const float *own,
  * a symmetric matrix with zeros on its diagonal. Differences are taken directly, so that models
  * that are close to each other keep their digits. Elements are added in runs of 256 (the last one
  * filled up with zeros): within a run in eight lanes, element e in lane e mod 8, which are added
- * as ((0+4)+(2+6)) + ((1+5)+(3+7)), and the sums of the runs in their order. A NaN in the result
- * has the bits 0x7ff8000000000000. n_models is 1 to LEARNAE_ROBUST_MAX. */
+ * as ((0+4)+(2+6)) + ((1+5)+(3+7)). The runs are cut into parts for the threads, each of
+ * ceil(runs / p) runs but the last, where p is 16 or, if that is less, floor(8192 / n_models^2);
+ * the sums of a part's runs are added in their order, then those of the parts in theirs. A NaN in
+ * the result has the bits 0x7ff8000000000000. n_models is 1 to LEARNAE_ROBUST_MAX. */
 learnae_status learnae_distances(double *distances2, const float *const *models, size_t n_models,
                                  size_t n_elements, learnae_message *message);
 

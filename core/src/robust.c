@@ -278,25 +278,68 @@ static void gather(const float **at, float *room, size_t n_models, size_t n) {
     }
 }
 
+/* The sums of a part of the runs: enough of them for the threads, which add in any order, while the
+ * order of the additions is the header's. */
+#define PARTS_MAX 16
+#define PARTS_TOTAL 8192 /* doubles that all parts together have room for: 64 KiB */
+
+struct pairwise {
+    const struct models *models;
+    double *parts; /* of each part a matrix */
+    size_t part_length;
+};
+
+static void part_of_pairs(const struct pairwise *call, size_t part) {
+    const struct models *models = call->models;
+    const struct kernel_table *kernels = learnae_internal_kernels();
+    double *sums = call->parts + part * models->n * models->n;
+    float room[DECODED_TOTAL];
+    const float *at[LEARNAE_ROBUST_MAX];
+    const size_t first = part * call->part_length, left = models->n_elements - first;
+    const size_t end = first + (left < call->part_length ? left : call->part_length);
+    for (size_t start = first; start < end; start += PAIR_RUN) {
+        const size_t n = end - start < PAIR_RUN ? end - start : PAIR_RUN;
+        piece_of_all(kernels, models, at, room, PAIR_RUN, start, n);
+        gather(at, room, models->n, n);
+        kernels->pairs(sums, at, models->n);
+    }
+}
+
+static void pairwise_job(void *context, struct tiles *tiles) {
+    for (size_t part; next_tile(tiles, &part);) {
+        part_of_pairs(context, part);
+    }
+}
+
+static void add_parts(double *distances2, const struct models *models) {
+    double parts[PARTS_TOTAL];
+    const size_t n_sums = models->n * models->n;
+    const size_t most = PARTS_TOTAL / n_sums < PARTS_MAX ? PARTS_TOTAL / n_sums : PARTS_MAX;
+    const size_t n_runs = (models->n_elements - 1) / PAIR_RUN + 1;
+    const size_t part_runs = (n_runs - 1) / most + 1, n_parts = (n_runs - 1) / part_runs + 1;
+    memset(parts, 0, n_parts * n_sums * sizeof *parts);
+    struct pairwise call = {models, parts, part_runs * PAIR_RUN};
+    learnae_internal_run(pairwise_job, &call, n_parts,
+                         (uint64_t)models->n * sizeof(float) * models->n_elements);
+    for (size_t part = 0; part < n_parts; part++) {
+        for (size_t i = 0; i < n_sums; i++) {
+            distances2[i] += parts[part * n_sums + i];
+        }
+    }
+}
+
 static learnae_status distances(double *distances2, const struct models *models,
                                 learnae_message *message) {
     if (distances2 == NULL) {
         return fail(message, "distances2 is NULL");
     }
-    const struct kernel_table *kernels = learnae_internal_kernels();
-    float room[DECODED_TOTAL];
-    const float *at[LEARNAE_ROBUST_MAX];
     for (size_t i = 0; i < models->n * models->n; i++) {
         distances2[i] = 0.0;
     }
-    for (size_t start = 0; start < models->n_elements; start += PAIR_RUN) {
-        const size_t left = models->n_elements - start;
-        const size_t n = left < PAIR_RUN ? left : PAIR_RUN;
-        piece_of_all(kernels, models, at, room, PAIR_RUN, start, n);
-        gather(at, room, models->n, n);
-        kernels->pairs(distances2, at, models->n);
+    if (models->n_elements > 0) {
+        add_parts(distances2, models);
+        mirror(distances2, models->n);
     }
-    mirror(distances2, models->n);
     return LEARNAE_OK;
 }
 

@@ -122,18 +122,28 @@ static void test_special(void) {
 
 /* ---- Distances --------------------------------------------------------------------------- */
 
-static double expected_distance(const float *a, const float *b, size_t n) {
-    volatile double total = 0;
-    for (size_t start = 0; start < n; start += 256) {
-        volatile double lane[8] = {0};
-        for (size_t i = start; i < n && i < start + 256; i++) {
-            const volatile double d = (double)a[i] - (double)b[i], square = d * d;
-            lane[i % 8] = lane[i % 8] + square;
-        }
-        total = total + (((lane[0] + lane[4]) + (lane[2] + lane[6])) +
-                         ((lane[1] + lane[5]) + (lane[3] + lane[7])));
+static double expected_run(const float *a, const float *b, size_t n) {
+    volatile double lane[8] = {0};
+    for (size_t i = 0; i < n && i < 256; i++) {
+        const volatile double d = (double)a[i] - (double)b[i], square = d * d;
+        lane[i % 8] = lane[i % 8] + square;
     }
-    return total;
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static double expected_distance(const float *a, const float *b, size_t n_models, size_t n) {
+    const size_t fit = 8192 / (n_models * n_models), n_parts = fit < 16 ? fit : 16;
+    const size_t part_runs = ((n + 255) / 256 + n_parts - 1) / n_parts;
+    volatile double total = 0, part = 0;
+    for (size_t run = 0; run * 256 < n; run++) {
+        if (run % part_runs == 0) {
+            total = total + part;
+            part = 0;
+        }
+        part = part + expected_run(a + run * 256, b + run * 256, n - run * 256);
+    }
+    return total + part;
 }
 
 static void check_distances(size_t n_models, size_t n, enum fill fill) {
@@ -143,7 +153,8 @@ static void check_distances(size_t n_models, size_t n, enum fill fill) {
     CHECK(learnae_distances(got, set.models, n_models, n, NULL) == LEARNAE_OK);
     for (size_t i = 0; i < n_models; i++) {
         for (size_t j = 0; j < n_models; j++) {
-            const double expected = i == j ? 0 : expected_distance(set.models[i], set.models[j], n);
+            const double expected =
+                i == j ? 0 : expected_distance(set.models[i], set.models[j], n_models, n);
             uint64_t bits;
             memcpy(&bits, &got[i * n_models + j], sizeof bits);
             CHECK(expected != expected ? bits == 0x7ff8000000000000u
@@ -160,6 +171,18 @@ static void test_distances(void) {
     }
     check_distances(3, 0, FILL_PLAIN);
     check_distances(LEARNAE_ROBUST_MAX, 300, FILL_FINITE);
+    check_distances(LEARNAE_ROBUST_MAX, 1000, FILL_FINITE);
+    check_distances(5, 16 * 256 * 2 + 1, FILL_FINITE);
+}
+
+/* Large enough for the pool. */
+static void test_distances_by_threads(void) {
+    for (size_t n_threads = 1; n_threads <= 4; n_threads += 1) {
+        CHECK(learnae_set_threads(n_threads) == LEARNAE_OK);
+        check_distances(5, 300001, FILL_FINITE);
+        check_distances(24, 20000, FILL_ANY);
+    }
+    CHECK(learnae_set_threads(1) == LEARNAE_OK);
 }
 
 /* ---- The same from payloads --------------------------------------------------------------- */
@@ -347,6 +370,7 @@ int main(void) {
     check_every_isa(test_means);
     check_every_isa(test_special);
     check_every_isa(test_distances);
+    test_distances_by_threads();
     check_every_isa(test_payloads);
     check_every_isa(test_krum);
     check_every_isa(test_clip);

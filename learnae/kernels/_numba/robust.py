@@ -37,6 +37,7 @@ __all__ = [
 PIECE = 4096  # elements of each model at a time: a multiple of ROW and of RUN
 ROW = 256  # elements that are sorted together: 64 models take 64 KiB
 RUN = 256  # elements whose squares are added in eight lanes
+PARTS_MAX, PARTS_TOTAL = 16, 8192  # parts of a sum, and sums of all parts together, at most
 
 Piece = tuple[int, int, Float32]  # first element, count, and a row of PIECE floats a model
 
@@ -199,19 +200,27 @@ def _run_distance(x: Any, y: Any) -> float:
 
 
 @jit
-def _add_distances(room: Any, n: int, sums: Any) -> None:
-    for start in range(0, n, RUN):
+def _add_distances(room: Any, start: int, n: int, part_runs: int, sums: Any) -> None:
+    """Add the runs of a piece, which starts at element `start`, to the sums of their parts."""
+    for first in range(0, n, RUN):
+        part = (start + first) // RUN // part_runs
         for i in range(room.shape[0]):
             for j in range(i + 1, room.shape[0]):
-                sums[i, j] += _run_distance(
-                    room[i, start : start + RUN], room[j, start : start + RUN]
+                sums[part, i, j] += _run_distance(
+                    room[i, first : first + RUN], room[j, first : first + RUN]
                 )
 
 
-def _distances(pieces: Iterator[Piece], n_models: int) -> Float64:
+def _distances(pieces: Iterator[Piece], n_models: int, n_elements: int) -> Float64:
+    n_runs = -(-n_elements // RUN)
+    n_parts = min(PARTS_MAX, PARTS_TOTAL // n_models**2)
+    part_runs = max(1, -(-n_runs // n_parts))
+    parts = np.zeros((n_parts, n_models, n_models))
+    for start, n, room in pieces:
+        _add_distances(room, start, n, part_runs, parts)
     sums = np.zeros((n_models, n_models))
-    for _, n, room in pieces:
-        _add_distances(room, n, sums)
+    for part in parts:  # in order, as a reduction by NumPy need not be
+        sums += part
     sums[np.isnan(sums)] = np.nan
     lower = np.tril_indices(n_models, -1)
     sums[lower] = sums.T[lower]
@@ -219,11 +228,13 @@ def _distances(pieces: Iterator[Piece], n_models: int) -> Float64:
 
 
 def distances(models: Sequence[Float32]) -> Float64:
-    return _distances(_pieces(models), len(models))
+    return _distances(_pieces(models), len(models), models[0].size)
 
 
 def payload_distances(own: Float32 | None, views: Sequence[PayloadView], vector: int) -> Float64:
-    return _distances(_payload_pieces(own, views, vector), len(views) + (own is not None))
+    n_elements = views[0].n_elements if own is None else own.size
+    pieces = _payload_pieces(own, views, vector)
+    return _distances(pieces, len(views) + (own is not None), n_elements)
 
 
 # ---- rules -------------------------------------------------------------------------------
