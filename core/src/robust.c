@@ -265,9 +265,11 @@ static void mirror(double *distances2, size_t n) {
     }
 }
 
-/* Every model's run next to the others', the last filled up with zeros. Where they lie, their runs
- * would mostly share a few sets of the first-level cache: large arrays start at like offsets. */
-static void gather(const float **at, float *room, size_t n_models, size_t n) {
+/* The last run of every model, filled up with zeros. Full runs stay where they are: large arrays
+ * mostly start at like offsets, so that they share a few sets of the first-level cache, but copying
+ * them next to each other takes longer (1.1 to 1.5 times in all, for 16 and 5 models) than having
+ * them from the second level. */
+static void fill_up(const float **at, float *room, size_t n_models, size_t n) {
     for (size_t k = 0; k < n_models; k++) {
         float *run = room + k * PAIR_RUN;
         if (at[k] != run) {
@@ -300,7 +302,9 @@ static void part_of_pairs(const struct pairwise *call, size_t part) {
     for (size_t start = first; start < end; start += PAIR_RUN) {
         const size_t n = end - start < PAIR_RUN ? end - start : PAIR_RUN;
         piece_of_all(kernels, models, at, room, PAIR_RUN, start, n);
-        gather(at, room, models->n, n);
+        if (n < PAIR_RUN) {
+            fill_up(at, room, models->n, n);
+        }
         kernels->pairs(sums, at, models->n);
     }
 }
