@@ -6,6 +6,7 @@ Memory bounded for each sender is not bounded where senders cost nothing to inve
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from learnae.transports.ipfs.pubsub import KEEP_MESSAGES, Channel
 from learnae.transports.ipfs.rpc import Rpc
 
 N_SENDERS, N_TAGS, N_MESSAGES = 1500, 20, 70
+# So slow that all of it is read: what a flood loses is tested beside this.
+CLOCK = itertools.count(1000.0, 0.02)
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def hear(channel: Channel, sender: int, tag: int, counter: int) -> bytes:
     frame = encode_frame(Frame(Sign.MESSAGE, b"%8d" % tag, counter, data))
     text = "u" + base64.urlsafe_b64encode(frame).decode().rstrip("=")
     line = json.dumps({"from": f"12D3KooW{sender}", "data": text}, separators=(",", ":"))
-    channel._hear(line.encode())
+    channel._hear(line.encode(), next(CLOCK))
     return data
 
 
