@@ -30,7 +30,8 @@ from learnae.transports.cid import (
     node_cid,
     root_of,
 )
-from learnae.transports.ipfs.rpc import Answer, Refused, Rpc, TooSlow, Unreachable
+from learnae.transports.ipfs.leaves import read_leaves
+from learnae.transports.ipfs.rpc import Refused, Rpc, TooSlow, Unreachable
 from learnae.transports.seam import MAX_NODE_NBYTES, Buffer
 
 __all__ = ["KEEP_FETCHED", "IpfsStore"]
@@ -47,11 +48,13 @@ KEEP_FETCHED = 4
 #: A fetch of which nothing comes for so long is given up: its peer may have something newer by
 #: now. The daemon gives nothing of a chunk of 1 MiB before it has all of it.
 SILENCE_S = 15.0
+#: Once within that time it is asked for again: a question that a daemon has lost, or whose answer
+#: was removed meanwhile, is repeated by Kubo itself only after a minute.
+_ASK_AGAIN_S = 5.0
 _PUT_S = 120.0
 _SMALL_S = 15.0
 _GC_EVERY_S = 600.0
 _RM_BATCH = 100  # names in one request
-_READ_NBYTES = 1 << 20
 _ADD = {
     "cid-version": "1",
     "raw-leaves": "true",
@@ -119,13 +122,32 @@ class IpfsStore:
 
     def get(self, cid: bytes, max_nbytes: int, deadline_s: float) -> memoryview:
         """Stream and verify an object; see `learnae.transports.seam.Store.get`."""
-        text = _text(cid)
+        _text(cid)
         if cid == _EMPTY:
             return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
+        deadline = time.monotonic() + deadline_s
+        try:
+            try:
+                data = self._read(cid, max_nbytes, deadline_s, _ASK_AGAIN_S)
+            except NotFound:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise
+                data = self._read(cid, max_nbytes, left_s, SILENCE_S - _ASK_AGAIN_S)
+        except TransportError:
+            self._litter = True
+            self._throw_away(cid)  # what came of it, or comes too late
+            raise
+        self._note_fetched(cid)
+        return data
+
+    def _read(self, cid: bytes, max_nbytes: int, deadline_s: float, silence_s: float) -> memoryview:
+        """Ask the daemon for an object once, and verify it."""
+        text = cid_text(cid)
         n_read = 0
         try:
             with self._rpc.ask(
-                "cat", text, deadline_s=deadline_s, silence_s=SILENCE_S, plain=True
+                "cat", text, deadline_s=deadline_s, silence_s=silence_s, plain=True
             ) as answer:
                 n = answer.length
                 if n is not None and n > max_nbytes:
@@ -134,12 +156,10 @@ class IpfsStore:
                     )
                 data = bytearray(max_nbytes if n is None else n)
                 leaves = []
-                for leaf in _read_leaves(answer, data, text):
+                for leaf in read_leaves(answer, data, text):
                     leaves.append(leaf)
                     n_read += leaf.file_nbytes
         except TransportError as error:
-            self._litter = True
-            self._throw_away(cid)  # what came of it, or comes too late
             if n_read == 0 and _is_absence(error):
                 raise NotFound(
                     f"{text}: nobody within reach gave it within {min(deadline_s, SILENCE_S):g} s"
@@ -149,7 +169,6 @@ class IpfsStore:
             raise TransportError(f"{text}: only {n_read} of {n} bytes came")
         if root_of(leaves) != cid:
             raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
-        self._note_fetched(cid)
         return memoryview(data)[:n_read].toreadonly()
 
     def drop(self, cid: bytes) -> None:
@@ -372,21 +391,3 @@ def _is_absence(error: TransportError) -> bool:
     return isinstance(error, TooSlow) or (
         isinstance(error, Refused) and any(word in str(error) for word in words)
     )
-
-
-def _read_leaves(answer: Answer, data: bytearray, text: str) -> Iterator[Subtree]:
-    """Fill `data` from the answer and yield its chunks' hashes as soon as they are there."""
-    with memoryview(data) as view:
-        done = hashed = 0
-        while done < view.nbytes:
-            n = answer.read_into(view[done : done + _READ_NBYTES])
-            if n == 0:
-                break
-            done += n
-            while done - hashed >= CHUNK_NBYTES:
-                yield leaf_of(view[hashed : hashed + CHUNK_NBYTES])
-                hashed += CHUNK_NBYTES
-        if done > hashed or done == 0:
-            yield leaf_of(view[hashed:done])
-        if done == view.nbytes and answer.read_into(memoryview(bytearray(1))):
-            raise TransportError(f"{text} is more than the {view.nbytes} bytes expected")
