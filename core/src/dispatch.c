@@ -36,7 +36,7 @@ static bool runs_avx2(void) {
         return false;
     }
     const unsigned needed =
-        1u << 1 | 1u << 20 | 1u << 27 | 1u << 28 | 1u << 29; /* PCLMUL SSE4.2 OSXSAVE AVX F16C */
+        1u << 1 | 1u << 20 | 1u << 27 | 1u << 28 | 1u << 29;   /* PCLMUL SSE4.2 OSXSAVE AVX F16C */
     if ((c & needed) != needed || !saves(1u << 1 | 1u << 2)) { /* XMM and YMM */
         return false;
     }
