@@ -19,29 +19,29 @@ LEARNAE_INLINE void KERNEL(JOIN(sum_, CODEC))(float *dst, const float *base, flo
                                               const float weight[MAX_SOURCES],
                                               const size_t n_sources, size_t n) {
     static const uint8_t every_code[1] = {N_BITS == 1 ? 0x2 : 0xe4}; /* 0, 1 ... from below */
-    const uint8_t *const d0 = data[0], *const d1 = data[1];
-    const uint8_t *const d2 = data[2], *const d3 = data[3];
-    const float f0 = weight[0], f1 = weight[1], f2 = weight[2], f3 = weight[3];
     const vec w = vec_set(base_weight);
-    const table t0 = TABLE(f0), t1 = TABLE(f1), t2 = TABLE(f2), t3 = TABLE(f3);
+    table products[MAX_SOURCES];
+    UNROLLED
+    for (size_t k = 0; k < n_sources; k++) {
+        products[k] = TABLE(weight[k]);
+    }
     size_t i = 0;
     while (i + N_A_WORD <= n) {
         const size_t at = i * N_BITS / 8, end = i + N_A_WORD;
         for (steps s = steps_first(N_BITS); i < end; i += LANES, s = steps_next(s, N_BITS)) {
             vec sum = vec_mul(w, vec_load(base + i));
-            sum = n_sources > 0 ? vec_add(sum, vec_lookup(t0, d0 + at, s)) : sum;
-            sum = n_sources > 1 ? vec_add(sum, vec_lookup(t1, d1 + at, s)) : sum;
-            sum = n_sources > 2 ? vec_add(sum, vec_lookup(t2, d2 + at, s)) : sum;
-            sum = n_sources > 3 ? vec_add(sum, vec_lookup(t3, d3 + at, s)) : sum;
+            UNROLLED
+            for (size_t k = 0; k < n_sources; k++) {
+                sum = vec_add(sum, vec_lookup(products[k], data[k] + at, s));
+            }
             vec_store(dst + i, vec_canonical(sum));
         }
     }
     for (; i < n; i++) {
         float sum = base_weight * base[i];
-        sum = n_sources > 0 ? sum + f0 * SCALAR_NUMBER(d0, i) : sum;
-        sum = n_sources > 1 ? sum + f1 * SCALAR_NUMBER(d1, i) : sum;
-        sum = n_sources > 2 ? sum + f2 * SCALAR_NUMBER(d2, i) : sum;
-        sum = n_sources > 3 ? sum + f3 * SCALAR_NUMBER(d3, i) : sum;
+        for (size_t k = 0; k < n_sources; k++) {
+            sum = sum + weight[k] * SCALAR_NUMBER(data[k], i);
+        }
         dst[i] = scalar_canonical(sum);
     }
 }
@@ -52,6 +52,7 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
     for (size_t first = 0; first < n; first += GROUP) {
         const uint8_t *data[MAX_SOURCES] = {NULL};
         float weight[MAX_SOURCES] = {0};
+        UNROLLED
         for (size_t k = 0; k < n_sources; k++) {
             const float scale = scalar_from_f32(sources[k].scales + first / GROUP * 4);
             data[k] = sources[k].data + first * N_BITS / 8;
