@@ -1,4 +1,4 @@
-/* The AVX-512 row: x86 since 2019 (Ice Lake, Zen 4), for which it needs VBMI.
+/* The AVX-512 row: x86 since 2019 (Ice Lake, Zen 4), for which it needs VBMI and VPCLMULQDQ.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -8,19 +8,22 @@
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
-    __attribute__((                                                                                \
-        target("avx2,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi"))),         \
+    __attribute__((target(                                                                         \
+        "avx2,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi,vpclmulqdq"))),     \
     apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi")
+#pragma GCC target(                                                                                \
+    "avx2,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi,vpclmulqdq")
 #endif
 
 #define ISA avx512
 #include "avx2.c"
 
+#include "../kernels/crc_fold.inl.h"
+
 const struct kernel_table learnae_internal_avx512 = {
-    .isa = "avx512", KERNELS, .crc32c = crc32c_avx512};
+    .isa = "avx512", KERNELS, .crc32c = crc32c_fold_avx512};
 
 #if defined(__clang__)
 #pragma clang attribute pop
