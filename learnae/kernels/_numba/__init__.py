@@ -16,14 +16,10 @@ from learnae.kernels._numba.payloads import (
     crc32c,
     payload_accumulate,
     payload_average,
-    payload_bound,
     payload_decode,
     payload_distance,
-    payload_nbytes,
     payload_open,
-    payload_rebase,
     payload_verify,
-    payload_write,
 )
 from learnae.kernels._numba.robust import (
     clip,
@@ -33,6 +29,12 @@ from learnae.kernels._numba.robust import (
     payload_distances,
     payload_trimmed_mean,
     trimmed_mean,
+)
+from learnae.kernels._numba.writing import (
+    payload_bound,
+    payload_nbytes,
+    payload_rebase,
+    payload_write,
 )
 
 __all__ = [
