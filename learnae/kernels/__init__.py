@@ -13,7 +13,7 @@ ValueError, as is every other mistake of the caller. Bytes that are not a valid 
 from __future__ import annotations
 
 from learnae.kernels._load import backend, isa, isas, n_threads, set_isa, set_threads
-from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView
+from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, WritableBuffer
 from learnae.kernels.averaging import average, average_plan, mix
 from learnae.kernels.payloads import (
     crc32c,
@@ -54,6 +54,7 @@ __all__ = [
     "Buffer",
     "Float32",
     "PayloadView",
+    "WritableBuffer",
     "average",
     "average_plan",
     "backend",

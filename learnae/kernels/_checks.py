@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView
+from learnae.kernels._seam import CODECS, Buffer, Bytes, Float32, PayloadView, WritableBuffer
 
 __all__ = [
     "as_bytes",
     "as_float32",
+    "as_output",
     "as_weights",
     "check_floats",
     "check_overlap",
@@ -76,3 +77,16 @@ def as_bytes(data: Buffer) -> Buffer:
     if isinstance(data, memoryview) and not data.c_contiguous:
         raise ValueError("the buffer must be contiguous")
     return data
+
+
+def as_output(out: WritableBuffer, nbytes: int) -> Bytes:
+    """See the first `nbytes` of a buffer as bytes that can be written."""
+    try:
+        view = memoryview(out)
+    except TypeError:
+        raise ValueError(f"out must be a buffer, not {type(out).__name__}") from None
+    if view.readonly or not view.c_contiguous:
+        raise ValueError("out must be writable and contiguous")
+    if view.nbytes < nbytes:
+        raise ValueError(f"out has {view.nbytes} bytes, up to {nbytes} are written")
+    return np.frombuffer(view, np.uint8, nbytes)

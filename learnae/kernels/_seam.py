@@ -18,17 +18,21 @@ __all__ = [
     "CODECS",
     "Backend",
     "Buffer",
+    "Bytes",
     "Float64",
     "Float32",
     "PayloadView",
     "Status",
+    "WritableBuffer",
     "WriteOptions",
     "check",
 ]
 
 Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
+Bytes: TypeAlias = NDArray[np.uint8]
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
+WritableBuffer: TypeAlias = bytearray | memoryview | mmap.mmap
 
 CODECS: Mapping[str, int] = MappingProxyType(
     {
@@ -126,8 +130,13 @@ class Backend(Protocol):
     def payload_nbytes(self, codec: int, n_vectors: int, n_elements: int) -> int: ...
     def payload_bound(self, codec: int, n_vectors: int, n_elements: int, density: float) -> int: ...
     def payload_write(
-        self, codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
-    ) -> bytearray: ...
+        self,
+        codec: int,
+        schema_digest: bytes,
+        vectors: Sequence[Float32],
+        options: WriteOptions,
+        out: Bytes,
+    ) -> int: ...
     def payload_rebase(self, base: PayloadView, difference: PayloadView) -> bytearray: ...
     def payload_open(self, buffer: Buffer, max_elements: int) -> PayloadView: ...
     def payload_verify(self, view: PayloadView) -> None: ...

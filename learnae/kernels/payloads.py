@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from learnae.kernels._buffers import unfilled
 from learnae.kernels._checks import (
     as_bytes,
     as_float32,
+    as_output,
     as_weights,
     check_floats,
     check_vector,
     codec_number,
 )
 from learnae.kernels._load import load
-from learnae.kernels._seam import Buffer, Float32, PayloadView, WriteOptions
+from learnae.kernels._seam import (
+    Buffer,
+    Bytes,
+    Float32,
+    PayloadView,
+    WritableBuffer,
+    WriteOptions,
+)
 
 __all__ = [
     "crc32c",
@@ -71,6 +82,7 @@ def _check_density(codec: str, density: float) -> None:
         raise ValueError(f"codec {codec} takes no density: {density} must be 0")
 
 
+@overload
 def payload_write(
     codec: str,
     schema_digest: bytes,
@@ -79,7 +91,33 @@ def payload_write(
     base: PayloadView | None = None,
     base_cid: bytes = b"",
     density: float = 0.0,
-) -> bytearray:
+    out: None = None,
+) -> bytearray: ...
+
+
+@overload
+def payload_write(
+    codec: str,
+    schema_digest: bytes,
+    vectors: Sequence[Float32],
+    *,
+    base: PayloadView | None = None,
+    base_cid: bytes = b"",
+    density: float = 0.0,
+    out: WritableBuffer,
+) -> memoryview: ...
+
+
+def payload_write(
+    codec: str,
+    schema_digest: bytes,
+    vectors: Sequence[Float32],
+    *,
+    base: PayloadView | None = None,
+    base_cid: bytes = b"",
+    density: float = 0.0,
+    out: WritableBuffer | None = None,
+) -> bytearray | memoryview:
     """Encode vectors of equal length as one payload.
 
     With a `base`, which must stand alone and carry the same schema, what is encoded is the
@@ -88,12 +126,40 @@ def payload_write(
     put both together with `payload_rebase`. `density` is the part of the elements that codec
     ``topk`` keeps, 0 for its default of 1 %; the others take none.
 
+    With `out`, a writable buffer of at least `payload_bound` bytes, the payload is written to its
+    start, and returned as a view of it. Fresh memory costs more than writing a payload into it,
+    as the system has to clear it first; so who writes again and again keeps the buffer.
+
     Raises
     ------
     ValueError
         Also where a codec with scales (``i8`` and all below a byte) meets a NaN or infinity;
-        the message names the element.
+        the message names the element, and what is in `out` then is undefined.
     """
+    digest = bytes(schema_digest)
+    _check_vectors(digest, vectors)
+    _check_density(codec, density)
+    counts = len(vectors), vectors[0].size
+    _check_options(codec, digest, counts, base, base_cid)
+    number, options = codec_number(codec), WriteOptions(base, bytes(base_cid), density)
+    bound = load().payload_bound(number, *counts, density)
+    if out is None:
+        fresh = unfilled(bound)
+        array = np.frombuffer(fresh, np.uint8)
+        nbytes = load().payload_write(number, digest, vectors, options, array)
+        del array  # while it is there, the length is fixed
+        del fresh[nbytes:]
+        return fresh
+    array = as_output(out, bound)
+    for v, vector in enumerate(vectors):
+        _check_apart(array, vector, f"vectors[{v}]")
+    if base is not None:
+        _check_apart(array, np.frombuffer(base.buffer, np.uint8), "base")
+    nbytes = load().payload_write(number, digest, vectors, options, array)
+    return memoryview(out).cast("B")[:nbytes]
+
+
+def _check_vectors(schema_digest: bytes, vectors: Sequence[Float32]) -> None:
     if len(schema_digest) != _SCHEMA_NBYTES:
         raise ValueError(f"a schema digest has 32 bytes, not {len(schema_digest)}")
     if not 1 <= len(vectors) <= _N_VECTORS_MAX:
@@ -102,17 +168,28 @@ def payload_write(
         check_floats(f"vectors[{v}]", vector, n_elements=vectors[0].size)
     if not vectors[0].size:
         raise ValueError("a payload holds at least one element")
-    _check_density(codec, density)
+
+
+def _check_options(
+    codec: str,
+    schema_digest: bytes,
+    counts: tuple[int, int],
+    base: PayloadView | None,
+    base_cid: bytes,
+) -> None:
     if base is not None:
-        _check_base(base, bytes(schema_digest), len(vectors), vectors[0].size)
+        _check_base(base, schema_digest, *counts)
         if len(base_cid) != _CID_NBYTES or base_cid[0] != 1:
             raise ValueError(f"base_cid must be a binary CIDv1 of {_CID_NBYTES} bytes")
     elif codec == "delta":
         raise ValueError("codec delta makes nothing without a base")
     elif base_cid:
         raise ValueError("a base_cid without a base")
-    options = WriteOptions(base, bytes(base_cid), density)
-    return load().payload_write(codec_number(codec), bytes(schema_digest), vectors, options)
+
+
+def _check_apart(out: Bytes, source: NDArray[Any], name: str) -> None:
+    if np.may_share_memory(out, source):
+        raise ValueError(f"out overlaps {name}")
 
 
 def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:

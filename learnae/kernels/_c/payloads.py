@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from learnae._core import ffi, lib
-from learnae.kernels._c.buffers import unfilled
+from learnae.kernels._buffers import unfilled
 from learnae.kernels._c.call import call, floats, pointers
-from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, WriteOptions
+from learnae.kernels._seam import CODECS, Buffer, Bytes, Float32, PayloadView, WriteOptions
 
 __all__ = [
     "crc32c",
@@ -70,21 +70,21 @@ def _options(options: WriteOptions) -> tuple[Any, Any]:
 
 
 def payload_write(
-    codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
-) -> bytearray:
-    n_elements = vectors[0].size
-    out = unfilled(payload_bound(codec, len(vectors), n_elements, options.density))
+    codec: int,
+    schema_digest: bytes,
+    vectors: Sequence[Float32],
+    options: WriteOptions,
+    out: Bytes,
+) -> int:
     nbytes = ffi.new("size_t *")
     given, _kept = _options(options)
-    with ffi.from_buffer(out, require_writable=True) as dst:
-        call(
-            lib.learnae_payload_write_with,
-            *(dst, len(out), codec, schema_digest),
-            *(pointers(vectors), len(vectors), n_elements, given, nbytes),
-            ours=True,
-        )
-    del out[nbytes[0] :]
-    return out
+    call(
+        lib.learnae_payload_write_with,
+        *(ffi.from_buffer(out, require_writable=True), out.size, codec, schema_digest),
+        *(pointers(vectors), len(vectors), vectors[0].size, given, nbytes),
+        ours=True,
+    )
+    return int(nbytes[0])
 
 
 def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from learnae.kernels._buffers import unfilled
 from learnae.kernels._numba import checksum, delta, encoding, groups, sums, topk
 from learnae.kernels._numba.geometry import BLOCK_LENGTH, HEADER, Geometry, n_groups, padded
 from learnae.kernels._numba.jit import read_only
@@ -21,7 +21,7 @@ from learnae.kernels._numba.payloads import (
     payload_decode,
     refuse,
 )
-from learnae.kernels._seam import CODECS, Float32, PayloadView, Status, WriteOptions, check
+from learnae.kernels._seam import CODECS, Bytes, Float32, PayloadView, Status, WriteOptions, check
 
 __all__ = ["payload_bound", "payload_nbytes", "payload_rebase", "payload_write"]
 
@@ -49,15 +49,35 @@ def _parameter(codec: int, density: float) -> int:
 
 
 def payload_write(
-    codec: int, schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
+    codec: int,
+    schema_digest: bytes,
+    vectors: Sequence[Float32],
+    options: WriteOptions,
+    out: Bytes,
+) -> int:
+    if out.ctypes.data % 4:
+        aligned = np.empty(out.size, np.uint8)
+        nbytes = payload_write(codec, schema_digest, vectors, options, aligned)
+        out[:nbytes] = aligned[:nbytes]
+        return nbytes
+    parameter = _parameter(codec, options.density)
+    geometry = Geometry(codec, len(vectors), vectors[0].size, BLOCK_LENGTH, parameter)
+    if geometry.varies:
+        table, nbytes = _write_delta(geometry, vectors, options.base, out)
+    else:
+        table, nbytes = _write_blocks(geometry, vectors, options.base, out), geometry.nbytes
+    table += bytes(geometry.first_block - HEADER.size - len(table))
+    header = _header(geometry, schema_digest, nbytes, crc32c(table, 0), options.base_cid)
+    out[: geometry.first_block] = np.frombuffer(header + table, np.uint8)
+    return nbytes
+
+
+def _write_blocks(
+    geometry: Geometry, vectors: Sequence[Float32], base: PayloadView | None, out: Bytes
 ) -> bytearray:
-    if codec == CODECS["delta"]:
-        return _write_delta(schema_digest, vectors, options)
-    if options.base is not None:
-        vectors = [_sum(vector, options.base, v, -1.0) for v, vector in enumerate(vectors)]
-    counts = (codec, len(vectors), vectors[0].size)
-    geometry = Geometry(*counts, BLOCK_LENGTH, _parameter(codec, options.density))
-    out = np.zeros(payload_bound(*counts, options.density), np.uint8)
+    """Write the blocks to their places; return the table, without padding."""
+    if base is not None:
+        vectors = [_sum(vector, base, v, -1.0) for v, vector in enumerate(vectors)]
     table = bytearray()
     for index, (at, nbytes, m) in enumerate(geometry.blocks()):
         vector, k = divmod(index, geometry.blocks_per_vector)
@@ -66,54 +86,41 @@ def payload_write(
         bad = _encode_block(geometry, read_only(vectors[vector][first : first + m]), block)
         if bad >= 0:
             value = "NaN" if np.isnan(vectors[vector][first + bad]) else "an infinity"
-            less = "" if options.base is None else " less its base"
+            less = "" if base is None else " less its base"
             where = f"at element {first + bad} of vector {vector}{less}"
-            message = f"codec {NAMES[codec]} cannot encode {value} {where}"
+            message = f"codec {NAMES[geometry.codec]} cannot encode {value} {where}"
             check(Status.NONFINITE, message, ours=True)
         table += struct.pack("<II", nbytes, checksum.crc32c(read_only(block)))
-    return _framed(geometry, out, table, schema_digest, options.base_cid)
+    return table
 
 
 def _write_delta(
-    schema_digest: bytes, vectors: Sequence[Float32], options: WriteOptions
-) -> bytearray:
-    if options.base is None:
+    geometry: Geometry, vectors: Sequence[Float32], base: PayloadView | None, out: Bytes
+) -> tuple[bytearray, int]:
+    """Write the blocks one behind the other; return the table and where they end."""
+    if base is None:
         check(Status.ARGUMENT, "codec delta makes nothing without a base")
-    geometry = Geometry(CODECS["delta"], len(vectors), vectors[0].size, BLOCK_LENGTH)
-    out = np.zeros(geometry.nbytes, np.uint8)
     table, at = bytearray(), geometry.first_block
     for v, vector in enumerate(vectors):
-        base = np.empty(vector.size, np.float32)
-        payload_decode(cast(PayloadView, options.base), v, base)
+        values = np.empty(vector.size, np.float32)
+        payload_decode(cast(PayloadView, base), v, values)
         for first in range(0, vector.size, BLOCK_LENGTH):
             part = slice(first, first + BLOCK_LENGTH)
+            room = out[at : at + geometry.block_nbytes]
+            room[:] = 0
             content = delta.encode_delta(
                 read_only(vector[part].view(np.uint32)),
-                read_only(base[part].view(np.uint32)),
-                out[at:],
+                read_only(values[part].view(np.uint32)),
+                room,
             )
             block = out[at : at + padded(content)]
             table += struct.pack("<II", block.size, checksum.crc32c(read_only(block)))
             at += block.size
-    return _framed(geometry, out[:at], table, schema_digest, options.base_cid)
-
-
-def _framed(
-    geometry: Geometry,
-    out: NDArray[np.uint8],
-    table: bytearray,
-    schema_digest: bytes,
-    base_cid: bytes,
-) -> bytearray:
-    """Put header and table before blocks."""
-    table += bytes(geometry.first_block - HEADER.size - len(table))
-    header = _header(geometry, schema_digest, out.size, crc32c(table, 0), base_cid)
-    out[: geometry.first_block] = np.frombuffer(header + table, np.uint8)
-    return bytearray(out)
+    return table, at
 
 
 def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
-    vectors = []
+    vectors, codec = [], CODECS["f32"]
     for v in range(difference.n_vectors):
         values = np.empty(base.n_elements, np.float32)
         payload_decode(base, v, values)
@@ -122,7 +129,10 @@ def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
         vectors.append(values)
     if difference.codec == "delta":
         _apply_delta(difference, vectors)
-    return payload_write(CODECS["f32"], difference.schema_digest, vectors, WriteOptions())
+    out = unfilled(payload_nbytes(codec, difference.n_vectors, difference.n_elements))
+    array = np.frombuffer(out, np.uint8)
+    payload_write(codec, difference.schema_digest, vectors, WriteOptions(), array)
+    return out
 
 
 def _apply_delta(difference: PayloadView, vectors: Sequence[Float32]) -> None:
@@ -158,9 +168,10 @@ def _header(
     return header + struct.pack("<I", crc32c(header, 0))
 
 
-def _encode_block(geometry: Geometry, src: Float32, block: NDArray[np.uint8]) -> int:
+def _encode_block(geometry: Geometry, src: Float32, block: Bytes) -> int:
     """Encode into `block`; return the first element that cannot be encoded, or -1."""
     codec, m = geometry.codec, src.size
+    block[:] = 0
     if codec == CODECS["f32"]:
         block[: 4 * m].view(np.uint32)[:] = src.view(np.uint32)
     elif codec == CODECS["bf16"]:

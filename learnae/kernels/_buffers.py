@@ -1,11 +1,11 @@
-"""Memory for what the compiled core writes."""
+"""Memory for payloads that are written."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
 
-from learnae._core import ffi
+import numpy as np
 
 __all__ = ["unfilled"]
 
@@ -28,11 +28,10 @@ def unfilled(nbytes: int) -> bytearray:
     """
     out: bytearray = _new_bytearray(None, nbytes)
     if _HUGE is not None and nbytes >= _HUGE_FROM_NBYTES:
-        with ffi.from_buffer(out) as bytes_:
-            address = int(ffi.cast("uintptr_t", bytes_))
-            start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
-            # Advice: where the system has no huge pages it declines, and nothing is lost.
-            _madvise(start, (address + nbytes - start) // mmap.PAGESIZE * mmap.PAGESIZE, _HUGE)
+        address = np.frombuffer(out, np.uint8).ctypes.data
+        start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+        # Advice: where the system has no huge pages it declines, and nothing is lost.
+        _madvise(start, (address + nbytes - start) // mmap.PAGESIZE * mmap.PAGESIZE, _HUGE)
     return out
 
 
