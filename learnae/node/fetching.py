@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.node.background import yield_to_training
 from learnae.node.session import Session
 from learnae.swarm.events import Fetch
 from learnae.swarm.memory import GIVE_UP_S
@@ -90,6 +91,7 @@ class Fetchers:
             thread.join(_JOIN_S)
 
     def _run(self) -> None:
+        yield_to_training()
         while (fetch := self._todo.get()) is not None and not self._closed:
             try:
                 self._session.fetch(fetch, self._params, time.time(), self._deadline_s)

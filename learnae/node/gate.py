@@ -84,8 +84,10 @@ def check_model(
     distance2, _ = kernels.payload_distance(view, 0, params)
     if with_gradient and view.n_vectors > 1:
         kernels.payload_distance(view, 1, None)
-    norm = math.sqrt(float(np.dot(params, params)))
-    limit = max_distance * max(norm, 0.1 * math.sqrt(params.size))
+    least = max_distance * 0.1 * math.sqrt(params.size)
+    if distance2 <= least * least:
+        return  # as nearly always; the norm, which costs a pass over the params, is not needed
+    limit = max(least, max_distance * math.sqrt(float(np.dot(params, params))))
     if distance2 > limit * limit:
         raise PayloadError(
             f"params are {math.sqrt(distance2):.3g} away from ours, more than {limit:.3g} allowed"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from learnae.errors import LearnaeError, TransportError
+from learnae.node.background import yield_to_training
 from learnae.node.clock import suspicion
 from learnae.node.contribution import Contribution
 from learnae.node.fetching import Fetchers
@@ -38,9 +39,9 @@ class NodeSettings:
     poll_s
         How often to look for announcements, in seconds; None derives it from the charter's pace.
     checkpoint_s
-        Seconds between checkpoints; more where one takes over a fiftieth of it to write.
+        Seconds between checkpoints; more where one takes over a hundredth of it to write.
     status_s
-        Seconds between writes of status.json.
+        Seconds between writes of status.json; more where rounds are long.
     patience_s
         How long a newcomer waits to hear somebody before it starts from the genesis params; None
         for 0.2 s, or 2 s where the others are on other machines.
@@ -179,6 +180,7 @@ class IoThread:
             raise RuntimeError("the I/O thread stopped; see the log") from self._failure
 
     def _run(self) -> None:
+        yield_to_training()
         try:
             while not self._closing:
                 self._wake.wait(self._poll_s)
@@ -205,7 +207,7 @@ class IoThread:
             began = time.monotonic()
             self._home.save_checkpoint(checkpoint)
             self.checkpoint_took_s = time.monotonic() - began
-        if time.monotonic() - self._last_status >= self._settings.status_s:
+        if time.monotonic() - self._last_status >= self._status_s:
             self._last_status = time.monotonic()
             self._write_status()
 
@@ -255,5 +257,10 @@ class IoThread:
         if self._settings.poll_s is not None:
             return self._settings.poll_s
         # Often enough in a round, and no more: looking costs a third of a millisecond.
-        pace_s = max(self._session.charter.training.min_seconds / 2, self.round_s / 8)
+        pace_s = max(self._session.charter.training.min_seconds / 2, self.round_s / 4)
         return min(0.25, max(0.02, pace_s))
+
+    @property
+    def _status_s(self) -> float:
+        # Between two rounds little changes, and writing takes a millisecond.
+        return max(self._settings.status_s, min(1.0, self.round_s / 2))

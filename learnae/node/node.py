@@ -234,7 +234,7 @@ class Node:
             self.status.accuracy = measure()
         self._note_round(number, loss, merged, seconds)
         # A hundred megabytes take a tenth of a second: large models are saved less often.
-        pause_s = max(self.settings.checkpoint_s, 50 * self._io.checkpoint_took_s)
+        pause_s = max(self.settings.checkpoint_s, 100 * self._io.checkpoint_took_s)
         if time.monotonic() - self._last_checkpoint >= pause_s:
             self._last_checkpoint = time.monotonic()
             self._io.checkpoint.put(self._make_checkpoint())
