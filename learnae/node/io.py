@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from learnae.errors import LearnaeError, TransportError
-from learnae.node.background import yield_to_training
+from learnae.node.background import give_memory_back, yield_to_training
 from learnae.node.clock import suspicion
 from learnae.node.contribution import Contribution
 from learnae.node.fetching import Fetchers
@@ -26,6 +26,7 @@ log = logging.getLogger("learnae.node")
 
 # Pubsub may lose messages, and a peer that only serves has nothing new to say.
 REMIND_S = 30.0
+TRIM_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class IoThread:
         self._failure: BaseException | None = None
         self._failure_told = False
         self._last_warning = ""
-        self._last_said = self._last_status = 0.0
+        self._last_said = self._last_status = self._last_trim = 0.0
         self._clock_noted = False
         self._wake = threading.Event()
         self._drains: deque[threading.Event] = deque()
@@ -210,6 +211,9 @@ class IoThread:
         if time.monotonic() - self._last_status >= self._status_s:
             self._last_status = time.monotonic()
             self._write_status()
+        if time.monotonic() - self._last_trim >= TRIM_S:
+            self._last_trim = time.monotonic()
+            give_memory_back()
 
     def _say(self) -> None:
         contribution = self.outgoing.take()

@@ -22,11 +22,11 @@ from learnae.errors import NotFound, TransportError, UsageError
 from learnae.transports import cid_of, cid_text, open_transport
 from learnae.transports.ipfs import IpfsTransport
 from learnae.transports.ipfs.dialling import is_dialable
+from learnae.transports.ipfs.fetched import KEEP_FETCHED
 from learnae.transports.ipfs.frames import Frame, Sign, decode_frame, encode_frame
 from learnae.transports.ipfs.pubsub import IpfsSubscription
 from learnae.transports.ipfs.quota import BURST, PER_S, Quota
 from learnae.transports.ipfs.rpc import api_of_repo
-from learnae.transports.ipfs.store import KEEP_FETCHED
 
 DEADLINE_S = 20.0
 

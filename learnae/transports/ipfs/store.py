@@ -30,21 +30,18 @@ from learnae.transports.cid import (
     node_cid,
     root_of,
 )
+from learnae.transports.ipfs.fetched import Fetched
 from learnae.transports.ipfs.leaves import read_leaves
 from learnae.transports.ipfs.rpc import Refused, Rpc, TooSlow, Unreachable
 from learnae.transports.seam import MAX_NODE_NBYTES, Buffer
 
-__all__ = ["KEEP_FETCHED", "IpfsStore"]
+__all__ = ["IpfsStore"]
 
 log = logging.getLogger("learnae.transports.ipfs")
 
 # ipfshttpclient says this to urllib3 with every request; nobody here can do anything about it.
 warnings.filterwarnings("ignore", message="The 'strict' parameter", category=FutureWarning)
 
-#: Objects of others that stay in the daemon for others still; as many as a peer keeps of its own.
-#: With one, four peers that fetched from each other at once lost objects: who tells that it
-#: holds a block and then removes it leaves the asking daemon waiting for longer than a fetch may.
-KEEP_FETCHED = 4
 #: A fetch of which nothing comes for so long is given up: its peer may have something newer by
 #: now. The daemon gives nothing of a chunk of 1 MiB before it has all of it.
 SILENCE_S = 15.0
@@ -93,7 +90,7 @@ class IpfsStore:
         self._prefix = f"learnae/{name}/"
         self._lock = threading.Lock()
         self._counter = 0
-        self._fetched: OrderedDict[bytes, None] = OrderedDict()
+        self._fetched = Fetched()
         self._unwanted: deque[bytes] = deque()
         self._litter = rpc.repo is not None
         self._last_gc = -_GC_EVERY_S
@@ -115,7 +112,7 @@ class IpfsStore:
         with self._lock:
             self._owned[cid] = None
             self._owned.move_to_end(cid)
-            self._fetched.pop(cid, None)
+            self._fetched.forget(cid)
             with contextlib.suppress(ValueError):
                 self._unwanted.remove(cid)
         return cid
@@ -125,21 +122,31 @@ class IpfsStore:
         _text(cid)
         if cid == _EMPTY:
             return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
-        deadline = time.monotonic() + deadline_s
+        with self._lock:
+            self._fetched.begin()
+        self._wake()  # to make room for it before it has come
+        data = None
         try:
-            try:
-                data = self._read(cid, max_nbytes, deadline_s, _ASK_AGAIN_S)
-            except NotFound:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    raise
-                data = self._read(cid, max_nbytes, left_s, SILENCE_S - _ASK_AGAIN_S)
+            data = self._read_twice(cid, max_nbytes, deadline_s)
         except TransportError:
             self._litter = True
             self._throw_away(cid)  # what came of it, or comes too late
             raise
-        self._note_fetched(cid)
+        finally:
+            with self._lock:
+                self._fetched.end(cid, None if data is None or cid in self._owned else len(data))
         return data
+
+    def _read_twice(self, cid: bytes, max_nbytes: int, deadline_s: float) -> memoryview:
+        """Ask for an object, and once more if nothing comes."""
+        deadline = time.monotonic() + deadline_s
+        try:
+            return self._read(cid, max_nbytes, deadline_s, _ASK_AGAIN_S)
+        except NotFound:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise
+        return self._read(cid, max_nbytes, left_s, SILENCE_S - _ASK_AGAIN_S)
 
     def _read(self, cid: bytes, max_nbytes: int, deadline_s: float, silence_s: float) -> memoryview:
         """Ask the daemon for an object once, and verify it."""
@@ -161,9 +168,7 @@ class IpfsStore:
                     n_read += leaf.file_nbytes
         except TransportError as error:
             if n_read == 0 and _is_absence(error):
-                raise NotFound(
-                    f"{text}: nobody within reach gave it within {min(deadline_s, SILENCE_S):g} s"
-                ) from None
+                raise _nobody(text, min(deadline_s, SILENCE_S)) from None
             raise
         if n is not None and n_read < n:
             raise TransportError(f"{text}: only {n_read} of {n} bytes came")
@@ -177,7 +182,7 @@ class IpfsStore:
         with self._lock:
             known = cid in self._owned or cid in self._fetched
             self._owned.pop(cid, None)
-            self._fetched.pop(cid, None)
+            self._fetched.forget(cid)
         if not known:
             return
         self._discard_or_later(cid)
@@ -219,9 +224,7 @@ class IpfsStore:
                 data = answer.read_all(MAX_NODE_NBYTES)
         except TransportError as error:
             if _is_absence(error):
-                raise NotFound(
-                    f"{text}: nobody within reach gave it within {deadline_s:g} s"
-                ) from None
+                raise _nobody(text, deadline_s) from None
             raise
         if node_cid(data) != cid:
             raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
@@ -237,8 +240,7 @@ class IpfsStore:
     def tick(self) -> None:
         """Remove what is no longer wanted."""
         with self._lock:
-            while len(self._fetched) > KEEP_FETCHED:
-                self._unwanted.append(self._fetched.popitem(last=False)[0])
+            self._unwanted.extend(self._fetched.take_surplus())
         while self._unwanted:
             cid = self._unwanted.popleft()
             try:
@@ -259,16 +261,6 @@ class IpfsStore:
             if cid not in self._owned and cid not in self._fetched:
                 self._unwanted.append(cid)
         self._wake()
-
-    def _note_fetched(self, cid: bytes) -> None:
-        with self._lock:
-            if cid in self._owned:
-                return
-            self._fetched[cid] = None
-            self._fetched.move_to_end(cid)
-            full = len(self._fetched) > KEEP_FETCHED
-        if full:
-            self._wake()
 
     def _discard_or_later(self, cid: bytes) -> None:
         try:
@@ -383,6 +375,10 @@ def _text(cid: bytes) -> str:
     if not is_cid(cid):
         raise ValueError(f"{cid[:40].hex()} is not a CID: see learnae.transports.cid")
     return cid_text(cid)
+
+
+def _nobody(text: str, seconds: float) -> NotFound:
+    return NotFound(f"{text}: nobody within reach gave it within {seconds:g} s")
 
 
 def _is_absence(error: TransportError) -> bool:
