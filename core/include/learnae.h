@@ -20,10 +20,9 @@
  *   Every product is rounded, then every sum is rounded (no fused multiply-add), in the
  *   order in which the caller lists the models. So every instruction set and any number of
  *   threads give the same bits. Where a result is NaN, it is the one quiet NaN with bits
- *   0x7fc00000. Infinities and subnormal numbers follow IEEE 754; the library never changes the
- *   rounding mode or flushes subnormals, and expects both at their defaults. It does not compile
- *   under -ffast-math; Clang's -ffp-contract=fast and -funsafe-math-optimizations cannot be seen
- *   from inside, and would break these promises: do not build it with them.
+ *   0x7fc00000. Infinities and subnormal numbers follow IEEE 754; the library expects rounding mode
+ *   and subnormals at their defaults and leaves them so. -ffast-math does not compile; do not use
+ *   Clang's -ffp-contract=fast or -funsafe-math-optimizations, which break this and go unseen.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -62,9 +61,8 @@ const char *learnae_status_name(learnae_status status);
 
 /* ---- Instruction sets ---------------------------------------------------------------
  *
- * The library holds one table of kernels per instruction set that the compiler could
- * build. The first call that needs one, learnae_isa() included, picks the best that this CPU
- * and its operating system support.
+ * The library holds kernels for each that the compiler could build. The first call that needs
+ * one, learnae_isa() included, picks the best that this CPU and its operating system support.
  */
 
 /* How many instruction sets this binary holds that this CPU can run; at least 1. */
@@ -191,10 +189,9 @@ const char *learnae_codec_name(uint32_t codec);
 
 /* ---- The payload, version 1 -----------------------------------------------------------
  *
- * One or more vectors of equal length ("params", and where the swarm asks for it "mean
- * gradient") in one codec, cut into blocks, each with its CRC-32C. docs/payload.md
- * specifies every byte. A payload may lie at any address; where it starts on a 64-byte
- * boundary (as memory-mapped files do), so does every block in it.
+ * One or more vectors of equal length ("params", "mean gradient") in one codec, cut into blocks,
+ * each with its CRC-32C; docs/payload.md specifies every byte. A payload may lie at any address;
+ * where it starts on a 64-byte boundary (as memory-mapped files do), so does every block in it.
  */
 #define LEARNAE_HEADER_NBYTES 128
 #define LEARNAE_ALIGNMENT 64
@@ -204,9 +201,8 @@ const char *learnae_codec_name(uint32_t codec);
 #define LEARNAE_BLOCK_LENGTH_MAX 1048576 /* as the reader takes them; a multiple of 256 */
 #define LEARNAE_N_VECTORS_MAX 4
 
-/* A payload that learnae_payload_open() accepted. It borrows `bytes`: keep them alive and
- * unchanged for as long as the view is used. Plain data: copy it freely. Filled by
- * learnae_payload_open() alone; passing one made by hand is undefined. */
+/* A payload that learnae_payload_open() accepted; made by hand it is undefined. It borrows `bytes`:
+ * keep them alive and unchanged for as long as the view is used. Plain data: copy it freely. */
 typedef struct learnae_payload {
     const uint8_t *bytes;
     size_t nbytes;
@@ -240,12 +236,16 @@ learnae_status learnae_payload_write(void *dst, size_t dst_nbytes, uint32_t code
  * wanted: so a program built with an older header works with a newer library.
  * With a base, what is encoded is each element minus the base's, rounded to float. The base must
  * stand alone and have the same schema, vectors and elements; base_cid is its binary CIDv1
- * (LEARNAE_CID_NBYTES), by which receivers find it. Base and CID go together. */
+ * (LEARNAE_CID_NBYTES), by which receivers find it. Base and CID go together.
+ * With leaves, vectors[v*n_leaves + l] is leaf l of vector v, leaf_elements[l] floats (0: it is not
+ * looked at), n_elements in all. The bytes are those of the same vectors as one array each. */
 typedef struct learnae_write_options {
     size_t size;
     const learnae_payload *base; /* NULL: the payload stands alone */
     const uint8_t *base_cid;
     float density; /* topk: the part of the elements to keep, up to 1; 0 means 0.01. Others: 0 */
+    const size_t *leaf_elements; /* NULL, and n_leaves 0: each vector is one array */
+    size_t n_leaves;
 } learnae_write_options;
 
 /* Bytes enough for learnae_payload_write_with(). Errors as for learnae_payload_nbytes(). */
@@ -254,7 +254,7 @@ learnae_status learnae_payload_bound(uint32_t codec, uint32_t n_vectors, uint64_
                                      learnae_message *message);
 
 /* learnae_payload_write() with options (or NULL) into learnae_payload_bound() bytes, of which
- * *nbytes are used (unless NULL). LEARNAE_ERR_ARGUMENT also where the base does not fit. */
+ * *nbytes are used (unless NULL). LEARNAE_ERR_ARGUMENT also where base or leaves do not fit. */
 learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t codec,
                                           const uint8_t schema[LEARNAE_SCHEMA_NBYTES],
                                           const float *const *vectors, uint32_t n_vectors,

@@ -79,13 +79,6 @@ struct writing {
     atomic_size_t bad;        /* the first tile found that cannot be written, or n_tiles */
 };
 
-/* What is made of one block before it is encoded: 64 KiB of the stack, and the way through a
- * difference of codec delta. */
-struct workplace {
-    struct cursor cursor;
-    float scratch[LEARNAE_BLOCK_LENGTH];
-};
-
 /* One block and its table entry. A block of codec delta leaves room behind it. */
 static learnae_status write_block(const struct writing *call, size_t block,
                                   struct workplace *workplace) {
@@ -98,8 +91,8 @@ static learnae_status write_block(const struct writing *call, size_t block,
     uint8_t *const at = call->table + geometry->table_nbytes + vector * geometry->vector_nbytes +
                         place * geometry->full.nbytes;
     uint8_t *const entry = call->table + block * TABLE_ENTRY_NBYTES;
-    const float *values = learnae_internal_block_values(job, &workplace->cursor, block, start,
-                                                        extent.length, workplace->scratch);
+    const float *values =
+        learnae_internal_block_values(job, workplace, block, start, extent.length);
     if (values == NULL) {
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, call->message,
                                      "block %llu of the difference is wrong, or its base is not "
@@ -107,8 +100,9 @@ static learnae_status write_block(const struct writing *call, size_t block,
                                      (unsigned long long)(workplace->cursor.n_opened - 1));
     }
     if (job->codec == LEARNAE_CODEC_DELTA) {
-        const size_t content =
-            learnae_internal_encode_delta(at, job->vectors[vector] + start, values, extent.length);
+        const float *model = learnae_internal_model_values(job, &workplace->place, vector, start,
+                                                           extent.length, workplace->gathered);
+        const size_t content = learnae_internal_encode_delta(at, model, values, extent.length);
         extent.nbytes = (size_t)round_up(content, LEARNAE_ALIGNMENT);
         memset(at + content, 0, extent.nbytes - content);
     } else if (!learnae_internal_encode(job->codec, at, values, &extent)) {
@@ -136,6 +130,7 @@ static LEARNAE_NOINLINE void write_tiles(void *context, struct tiles *tiles) {
     struct writing *call = context;
     struct workplace workplace;
     workplace.cursor = (struct cursor){.next = NULL};
+    workplace.place = (struct place){0};
     for (size_t tile; next_tile(tiles, &tile);) {
         size_t bad = atomic_load(&call->bad);
         if (tile >= bad) {
@@ -280,13 +275,16 @@ static learnae_status check_base(const learnae_payload *base, const uint8_t *sch
 }
 
 static learnae_status check_job(const struct job *job, learnae_message *message) {
-    bool given = job->schema != NULL && job->vectors != NULL;
-    for (uint32_t v = 0; given && v < job->n_vectors; v++) {
-        given = job->vectors[v] != NULL;
+    if (job->schema == NULL || job->vectors == NULL) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "schema or vectors is NULL");
     }
-    if (!given) {
+    if (job->leaf_elements == NULL || job->n_leaves == 0) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
-                                     "schema, vectors or one of the vectors is NULL");
+                                     "leaf_elements and n_leaves go together");
+    }
+    const learnae_status status = learnae_internal_check_leaves(job, message);
+    if (status != LEARNAE_OK) {
+        return status;
     }
     if (job->base == NULL && job->base_cid == NULL && job->codec != LEARNAE_CODEC_DELTA) {
         return LEARNAE_OK;
@@ -338,11 +336,15 @@ learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t
     if (status != LEARNAE_OK) {
         return status;
     }
+    const bool whole = known.leaf_elements == NULL && known.n_leaves == 0;
+    const size_t all = (size_t)n_elements; /* cut off, it is refused as the wrong sum */
     struct job job = {.codec = codec,
                       .n_vectors = n_vectors,
                       .n_elements = n_elements,
                       .schema = schema,
                       .vectors = vectors,
+                      .leaf_elements = whole ? &all : known.leaf_elements,
+                      .n_leaves = whole ? 1 : known.n_leaves,
                       .base = known.base,
                       .base_cid = known.base_cid};
     status = plan(&job, known.density, message);

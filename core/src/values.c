@@ -74,23 +74,91 @@ static void add_difference(float *sums, const learnae_payload *difference, uint3
     }
 }
 
-const float *learnae_internal_block_values(const struct job *job, struct cursor *cursor,
-                                           size_t block, size_t start, size_t length,
+/* ---- Leaves -------------------------------------------------------------------------- */
+
+learnae_status learnae_internal_check_leaves(const struct job *job, learnae_message *message) {
+    uint64_t left = job->n_elements;
+    for (size_t leaf = 0; leaf < job->n_leaves; leaf++) {
+        const size_t n = job->leaf_elements[leaf];
+        if (n > left) {
+            left = 1;
+            break;
+        }
+        left -= n;
+        for (uint32_t v = 0; n > 0 && v < job->n_vectors; v++) {
+            const size_t at = v * job->n_leaves + leaf;
+            if (job->vectors[at] == NULL) {
+                return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "vectors[%zu] is NULL",
+                                             at);
+            }
+        }
+    }
+    return left == 0 ? LEARNAE_OK
+                     : learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                             "leaf_elements do not add up to n_elements, %llu",
+                                             (unsigned long long)job->n_elements);
+}
+
+/* A vector's elements from `start` on, as far as one leaf holds them: *n is at most what it was. */
+static const float *piece_at(const struct job *job, struct place *place, uint32_t vector,
+                             size_t start, size_t *n) {
+    if (start < place->first) {
+        *place = (struct place){0}; /* of the next vector */
+    }
+    while (start - place->first >= job->leaf_elements[place->leaf]) {
+        place->first += job->leaf_elements[place->leaf++];
+    }
+    const size_t skipped = start - place->first;
+    const size_t left = job->leaf_elements[place->leaf] - skipped;
+    *n = *n < left ? *n : left;
+    return job->vectors[vector * job->n_leaves + place->leaf] + skipped;
+}
+
+const float *learnae_internal_model_values(const struct job *job, struct place *place,
+                                           uint32_t vector, size_t start, size_t length,
                                            float *scratch) {
+    size_t n = length;
+    const float *piece = piece_at(job, place, vector, start, &n);
+    if (n == length) {
+        return piece;
+    }
+    for (size_t done = 0; done < length; done += n) {
+        n = length - done;
+        piece = piece_at(job, place, vector, start + done, &n);
+        memcpy(scratch + done, piece, n * sizeof *piece);
+    }
+    return scratch;
+}
+
+/* values[i] = element start + i of the model, minus values[i]. */
+static void subtract_from_model(float *values, const struct job *job, struct place *place,
+                                uint32_t vector, size_t start, size_t length) {
+    for (size_t done = 0, n; done < length; done += n) {
+        n = length - done;
+        const float *piece = piece_at(job, place, vector, start + done, &n);
+        const struct source source = {.data = (const uint8_t *)(values + done), .weight = -1.0f};
+        learnae_internal_kernels()->add[LEARNAE_CODEC_F32](values + done, piece, 1.0f, &source, 1,
+                                                           n);
+    }
+}
+
+const float *learnae_internal_block_values(const struct job *job, struct workplace *workplace,
+                                           size_t block, size_t start, size_t length) {
     const uint32_t vector = (uint32_t)(block / job->geometry.blocks_per_vector);
+    float *const scratch = workplace->scratch;
     if (job->base == NULL) {
-        return job->vectors[vector] + start;
+        return learnae_internal_model_values(job, &workplace->place, vector, start, length,
+                                             scratch);
     }
     decode_range(scratch, job->base, vector, start, length);
     if (job->difference != NULL && job->difference->codec == LEARNAE_CODEC_DELTA) {
-        return apply_delta(cursor, job->difference, block, scratch, length) ? scratch : NULL;
+        return apply_delta(&workplace->cursor, job->difference, block, scratch, length) ? scratch
+                                                                                        : NULL;
     }
     if (job->difference != NULL) {
         add_difference(scratch, job->difference, vector, start, length);
     } else if (job->codec != LEARNAE_CODEC_DELTA) {
-        const struct source source = {.data = (const uint8_t *)scratch, .weight = -1.0f};
-        learnae_internal_kernels()->add[LEARNAE_CODEC_F32](scratch, job->vectors[vector] + start,
-                                                           1.0f, &source, 1, length);
+        subtract_from_model(scratch, job, &workplace->place, vector, start, length);
     }
     return scratch;
 }

@@ -47,7 +47,8 @@ static void sample_new(struct sample *sample, size_t n, uint32_t n_vectors, unsi
                                 n_vectors, n, NULL) == LEARNAE_OK);
     CHECK(learnae_payload_open(sample->base_bytes.at, nbytes, n, &sample->base, NULL) ==
           LEARNAE_OK);
-    const learnae_write_options options = {sizeof options, &sample->base, cid, 0};
+    const learnae_write_options options = {
+        .size = sizeof options, .base = &sample->base, .base_cid = cid};
     CHECK(learnae_payload_bound(LEARNAE_CODEC_DELTA, n_vectors, n, &options, &bound, NULL) ==
           LEARNAE_OK);
     struct guarded room = guarded_new(bound, GUARD_END);
@@ -158,7 +159,8 @@ static void test_refused(void) {
     CHECK(learnae_payload_nbytes(LEARNAE_CODEC_DELTA, 1, 8, &nbytes, NULL) == LEARNAE_ERR_ARGUMENT);
     CHECK(learnae_payload_write(bytes, sizeof bytes, LEARNAE_CODEC_DELTA, schema, vectors, 1, 8,
                                 NULL) == LEARNAE_ERR_ARGUMENT);
-    const learnae_write_options options = {sizeof options, &sample.base, cid, 0};
+    const learnae_write_options options = {
+        .size = sizeof options, .base = &sample.base, .base_cid = cid};
     CHECK(learnae_payload_write_with(bytes, 200, LEARNAE_CODEC_DELTA, schema, vectors, 1, 8,
                                      &options, &nbytes, NULL) == LEARNAE_ERR_SIZE);
     sample_free(&sample);

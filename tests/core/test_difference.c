@@ -98,7 +98,8 @@ static void test_differences(void) {
         const float *const olds[2] = {values[0], values[1]}, *const news[2] = {values[2],
                                                                                values[3]};
         struct model base = write_model(base_codec, olds, 2, n, NULL);
-        const learnae_write_options options = {sizeof options, &base.payload, cid, 0};
+        const learnae_write_options options = {
+            .size = sizeof options, .base = &base.payload, .base_cid = cid};
         struct model difference = write_model(codec, news, 2, n, &options);
         check_difference(&difference, &base, news, n);
         check_rebase(&difference, &base, n);
@@ -131,7 +132,8 @@ static void test_block_lengths(void) {
     forge_seal(bytes, nbytes);
     CHECK(learnae_payload_open(bytes, nbytes, N, &base.payload, NULL) == LEARNAE_OK);
     fill_floats(values, N, FILL_PLAIN);
-    const learnae_write_options options = {sizeof options, &base.payload, cid, 0};
+    const learnae_write_options options = {
+        .size = sizeof options, .base = &base.payload, .base_cid = cid};
     struct model difference = write_model(LEARNAE_CODEC_F32, vectors, 1, N, &options);
     float *left = decoded(&difference.payload, 0);
     for (size_t i = 0; i < N; i++) {
@@ -147,7 +149,8 @@ static void test_refused(void) {
     const float values[4] = {1, 2, 3, 4};
     const float *const vectors[2] = {values, values};
     struct model base = write_model(LEARNAE_CODEC_F32, vectors, 2, 4, NULL);
-    const learnae_write_options good = {sizeof good, &base.payload, cid, 0};
+    const learnae_write_options good = {
+        .size = sizeof good, .base = &base.payload, .base_cid = cid};
     struct model difference = write_model(LEARNAE_CODEC_BF16, vectors, 2, 4, &good);
     static uint8_t out[4096];
     size_t nbytes = 77;
@@ -156,14 +159,14 @@ static void test_refused(void) {
     const learnae_payload longer = {.n_vectors = 2, .n_elements = 5};
     static const uint8_t no_cid[LEARNAE_CID_NBYTES] = {0};
     const learnae_write_options bad[] = {
-        {0, NULL, NULL, 0},
-        {sizeof good, &base.payload, NULL, 0},
-        {sizeof good, NULL, cid, 0},
-        {sizeof good, &base.payload, no_cid, 0},
-        {sizeof good, &difference.payload, cid, 0},
-        {sizeof good, &foreign, cid, 0},
-        {sizeof good, &longer, cid, 0},
-        {sizeof good, NULL, NULL, 0.5f},
+        {.size = 0},
+        {.size = sizeof good, .base = &base.payload},
+        {.size = sizeof good, .base_cid = cid},
+        {.size = sizeof good, .base = &base.payload, .base_cid = no_cid},
+        {.size = sizeof good, .base = &difference.payload, .base_cid = cid},
+        {.size = sizeof good, .base = &foreign, .base_cid = cid},
+        {.size = sizeof good, .base = &longer, .base_cid = cid},
+        {.size = sizeof good, .density = 0.5f},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         message.text[0] = 0;
@@ -198,14 +201,17 @@ static void test_options_of_other_versions(void) {
     struct {
         learnae_write_options options;
         uint64_t later;
-    } longer = {{sizeof longer, NULL, NULL, 0}, 0};
+    } longer = {{.size = sizeof longer}, 0};
     CHECK(learnae_payload_write_with(out, sizeof out, LEARNAE_CODEC_F32, schema, vectors, 1, 2,
                                      &longer.options, &nbytes, NULL) == LEARNAE_OK);
     CHECK(nbytes == LEARNAE_HEADER_NBYTES + 128);
     longer.later = 1;
     CHECK(learnae_payload_write_with(out, sizeof out, LEARNAE_CODEC_F32, schema, vectors, 1, 2,
                                      &longer.options, &nbytes, NULL) == LEARNAE_ERR_ARGUMENT);
-    const learnae_write_options shorter = {sizeof(size_t), (const learnae_payload *)out, out, 9};
+    const learnae_write_options shorter = {.size = sizeof(size_t),
+                                           .base = (const learnae_payload *)out,
+                                           .base_cid = out,
+                                           .density = 9};
     CHECK(learnae_payload_write_with(out, sizeof out, LEARNAE_CODEC_F32, schema, vectors, 1, 2,
                                      &shorter, &nbytes, NULL) == LEARNAE_OK);
     CHECK(learnae_payload_bound(LEARNAE_CODEC_F32, 1, 2, &shorter, &nbytes, NULL) == LEARNAE_OK);

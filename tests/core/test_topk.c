@@ -150,7 +150,7 @@ static void check_write(size_t n, float density, enum fill fill) {
     }
     struct sample expected;
     sample_new(&expected, values, n, parameter, LEARNAE_BLOCK_LENGTH);
-    const learnae_write_options options = {sizeof options, NULL, NULL, density};
+    const learnae_write_options options = {.size = sizeof options, .density = density};
     const float *const vectors[1] = {values};
     size_t bound, nbytes;
     CHECK(learnae_payload_bound(LEARNAE_CODEC_TOPK, 1, n, &options, &bound, NULL) == LEARNAE_OK);
@@ -178,7 +178,7 @@ static void test_write(void) {
 static void test_density(void) {
     static const float good[] = {0, 1e-30f, 1}, bad[] = {-0.1f, 1.01f, 1e30f};
     size_t nbytes;
-    learnae_write_options options = {sizeof options, NULL, NULL, 0};
+    learnae_write_options options = {.size = sizeof options};
     for (size_t i = 0; i < 3; i++) {
         options.density = good[i];
         CHECK(learnae_payload_bound(LEARNAE_CODEC_TOPK, 1, 9, &options, &nbytes, NULL) ==

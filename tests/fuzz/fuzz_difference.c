@@ -99,8 +99,8 @@ static struct results results_of(const learnae_payload *base, const learnae_payl
 static uint8_t *framed(uint32_t codec, uint32_t n, uint32_t kept, const uint8_t *content,
                        size_t size, size_t *nbytes) {
     const bool topk = codec == LEARNAE_CODEC_TOPK;
-    const learnae_write_options options = {sizeof options, NULL, NULL,
-                                           topk ? (float)kept / (float)LEARNAE_BLOCK_LENGTH : 0};
+    const learnae_write_options options = {
+        .size = sizeof options, .density = topk ? (float)kept / (float)LEARNAE_BLOCK_LENGTH : 0};
     const struct forge forge = {LEARNAE_CODEC_F32, 1, n, LEARNAE_BLOCK_LENGTH};
     REQUIRE(learnae_payload_bound(codec, 1, n, &options, nbytes, NULL) == LEARNAE_OK);
     const size_t own = size == 0 ? 64 : (size_t)forge_up(size);
@@ -137,7 +137,7 @@ static uint8_t *base_of(uint32_t n, learnae_payload *base) {
 static uint8_t *changed(const learnae_payload *base, uint32_t codec, const uint8_t *changes,
                         size_t size, size_t *nbytes) {
     static const uint8_t cid[LEARNAE_CID_NBYTES] = {1};
-    const learnae_write_options options = {sizeof options, base, cid, 0};
+    const learnae_write_options options = {.size = sizeof options, .base = base, .base_cid = cid};
     const size_t n = (size_t)base->n_elements;
     float *model = floats(n);
     for (size_t i = 0; i < n; i += 1 + i % 3) {
