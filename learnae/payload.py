@@ -23,7 +23,15 @@ from numpy.typing import NDArray
 
 from learnae.errors import SchemaError
 
-__all__ = ["LeafSpec", "PyTree", "Schema", "flatten", "shared_leaves", "unflatten"]
+__all__ = [
+    "LeafSpec",
+    "PyTree",
+    "Schema",
+    "flatten",
+    "flatten_leaves",
+    "shared_leaves",
+    "unflatten",
+]
 
 PyTree: TypeAlias = Any
 Float32: TypeAlias = NDArray[np.float32]
@@ -122,6 +130,25 @@ def flatten(schema: Schema, tree: PyTree, out: Float32 | None = None) -> Float32
             out[start:end] = _as_numpy(leaf).reshape(-1)
             start = end
     return out
+
+
+def flatten_leaves(schema: Schema, tree: PyTree) -> list[Float32]:
+    """Return each shared leaf of `tree` as a float32 vector: what `flatten` puts into one.
+
+    A float32 leaf that is contiguous in the CPU's memory is not copied; others are.
+    `learnae.kernels.payload_write` takes such a list as one vector.
+
+    Raises
+    ------
+    SchemaError
+        Where the leaves of `tree` are not those of `schema`.
+    """
+    shared = list(shared_leaves(tree))
+    schema._require([spec for spec, _ in shared])
+    with np.errstate(over="ignore"):
+        return [
+            np.require(_as_numpy(leaf), np.float32, ["C", "A"]).reshape(-1) for _, leaf in shared
+        ]
 
 
 def unflatten(schema: Schema, vector: Float32, like: PyTree) -> PyTree:

@@ -87,7 +87,10 @@ class WriteOptions:
 
 
 class Backend(Protocol):
-    """What a backend offers: the facade's functions, with arguments already checked."""
+    """What a backend offers: the facade's functions, with arguments already checked.
+
+    `payload_write` takes each vector as its leaves, of which none is empty.
+    """
 
     def isa(self) -> str: ...
     def isas(self) -> tuple[str, ...]: ...
@@ -133,7 +136,7 @@ class Backend(Protocol):
         self,
         codec: int,
         schema_digest: bytes,
-        vectors: Sequence[Float32],
+        vectors: Sequence[Sequence[Float32]],
         options: WriteOptions,
         out: Bytes,
     ) -> int: ...

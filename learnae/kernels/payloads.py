@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import cast, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from learnae.kernels._buffers import unfilled
 from learnae.kernels._checks import (
@@ -86,7 +85,7 @@ def _check_density(codec: str, density: float) -> None:
 def payload_write(
     codec: str,
     schema_digest: bytes,
-    vectors: Sequence[Float32],
+    vectors: Sequence[Float32 | Sequence[Float32]],
     *,
     base: PayloadView | None = None,
     base_cid: bytes = b"",
@@ -99,7 +98,7 @@ def payload_write(
 def payload_write(
     codec: str,
     schema_digest: bytes,
-    vectors: Sequence[Float32],
+    vectors: Sequence[Float32 | Sequence[Float32]],
     *,
     base: PayloadView | None = None,
     base_cid: bytes = b"",
@@ -111,7 +110,7 @@ def payload_write(
 def payload_write(
     codec: str,
     schema_digest: bytes,
-    vectors: Sequence[Float32],
+    vectors: Sequence[Float32 | Sequence[Float32]],
     *,
     base: PayloadView | None = None,
     base_cid: bytes = b"",
@@ -119,6 +118,10 @@ def payload_write(
     out: WritableBuffer | None = None,
 ) -> bytearray | memoryview:
     """Encode vectors of equal length as one payload.
+
+    A vector is an array, or a sequence of arrays that follow each other in it: so a model's leaves
+    (`learnae.payload.flatten_leaves`) are written as they lie, with the bytes that the same in one
+    array would give. All vectors must be cut alike.
 
     With a `base`, which must stand alone and carry the same schema, what is encoded is the
     difference: each element less what the base decodes to, rounded to float32. `base_cid`, its
@@ -136,38 +139,44 @@ def payload_write(
         Also where a codec with scales (``i8`` and all below a byte) meets a NaN or infinity;
         the message names the element, and what is in `out` then is undefined.
     """
-    digest = bytes(schema_digest)
-    _check_vectors(digest, vectors)
+    digest, rows = bytes(schema_digest), _leaves_of(vectors)
+    if len(digest) != _SCHEMA_NBYTES:
+        raise ValueError(f"a schema digest has 32 bytes, not {len(digest)}")
+    counts = len(rows), sum(leaf.size for leaf in rows[0])
     _check_density(codec, density)
-    counts = len(vectors), vectors[0].size
     _check_options(codec, digest, counts, base, base_cid)
     number, options = codec_number(codec), WriteOptions(base, bytes(base_cid), density)
     bound = load().payload_bound(number, *counts, density)
     if out is None:
         fresh = unfilled(bound)
         array = np.frombuffer(fresh, np.uint8)
-        nbytes = load().payload_write(number, digest, vectors, options, array)
+        nbytes = load().payload_write(number, digest, rows, options, array)
         del array  # while it is there, the length is fixed
         del fresh[nbytes:]
         return fresh
     array = as_output(out, bound)
-    for v, vector in enumerate(vectors):
-        _check_apart(array, vector, f"vectors[{v}]")
-    if base is not None:
-        _check_apart(array, np.frombuffer(base.buffer, np.uint8), "base")
-    nbytes = load().payload_write(number, digest, vectors, options, array)
+    _check_apart(array, rows, base)
+    nbytes = load().payload_write(number, digest, rows, options, array)
     return memoryview(out).cast("B")[:nbytes]
 
 
-def _check_vectors(schema_digest: bytes, vectors: Sequence[Float32]) -> None:
-    if len(schema_digest) != _SCHEMA_NBYTES:
-        raise ValueError(f"a schema digest has 32 bytes, not {len(schema_digest)}")
+def _leaves_of(vectors: Sequence[Float32 | Sequence[Float32]]) -> list[list[Float32]]:
+    """Return each vector as its leaves that are not empty, all checked."""
     if not 1 <= len(vectors) <= _N_VECTORS_MAX:
         raise ValueError(f"a payload holds 1 to {_N_VECTORS_MAX} vectors, not {len(vectors)}")
+    rows: list[list[Float32]] = []
     for v, vector in enumerate(vectors):
-        check_floats(f"vectors[{v}]", vector, n_elements=vectors[0].size)
-    if not vectors[0].size:
+        cut = isinstance(vector, Sequence)
+        row = list(vector) if cut else [cast(Float32, vector)]
+        sizes = [leaf.size for leaf in rows[0]] if rows else [None] * len(row)
+        if len(row) != len(sizes):
+            raise ValueError(f"vectors[{v}] has {len(row)} leaves, vectors[0] has {len(sizes)}")
+        for at, (leaf, size) in enumerate(zip(row, sizes, strict=True)):
+            check_floats(f"vectors[{v}][{at}]" if cut else f"vectors[{v}]", leaf, n_elements=size)
+        rows.append(row)
+    if not any(leaf.size for leaf in rows[0]):
         raise ValueError("a payload holds at least one element")
+    return [[leaf for leaf in row if leaf.size] for row in rows]
 
 
 def _check_options(
@@ -187,9 +196,12 @@ def _check_options(
         raise ValueError("a base_cid without a base")
 
 
-def _check_apart(out: Bytes, source: NDArray[Any], name: str) -> None:
-    if np.may_share_memory(out, source):
-        raise ValueError(f"out overlaps {name}")
+def _check_apart(out: Bytes, rows: list[list[Float32]], base: PayloadView | None) -> None:
+    for v, row in enumerate(rows):
+        if any(np.may_share_memory(out, leaf) for leaf in row):
+            raise ValueError(f"out overlaps vectors[{v}]")
+    if base is not None and np.may_share_memory(out, np.frombuffer(base.buffer, np.uint8)):
+        raise ValueError("out overlaps base")
 
 
 def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:

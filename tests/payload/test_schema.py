@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given
 
 from learnae.errors import SchemaError
-from learnae.payload import LeafSpec, Schema, flatten, unflatten
+from learnae.payload import LeafSpec, Schema, flatten, flatten_leaves, unflatten
 
 
 class Layer(NamedTuple):
@@ -70,6 +70,16 @@ def test_flatten_into_a_given_array() -> None:
     assert flatten(schema, tree, out) is out
     with pytest.raises(ValueError, match="out must be float32"):
         flatten(schema, tree, np.empty(3, np.float32))
+
+
+def test_leaves_are_those_of_flatten() -> None:
+    tree = {**example(), "c": np.arange(12, dtype=">f4").reshape(3, 4).T, "d": jnp.ones((2, 1))}
+    leaves = flatten_leaves(Schema.of(tree), tree)
+    assert all(leaf.dtype == np.float32 and leaf.flags.c_contiguous for leaf in leaves)
+    assert np.array_equal(np.concatenate(leaves), flatten(Schema.of(tree), tree))
+    assert np.shares_memory(leaves[2], tree["b"][0])
+    with pytest.raises(SchemaError, match="lack the leaf"):
+        flatten_leaves(Schema.of(tree), {"a": tree["a"]})
 
 
 def test_unflatten_keeps_kinds_dtypes_and_local_leaves() -> None:

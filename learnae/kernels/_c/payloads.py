@@ -10,7 +10,7 @@ import numpy as np
 
 from learnae._core import ffi, lib
 from learnae.kernels._buffers import unfilled
-from learnae.kernels._c.call import call, floats, pointers
+from learnae.kernels._c.call import call, floats
 from learnae.kernels._seam import CODECS, Buffer, Bytes, Float32, PayloadView, WriteOptions
 
 __all__ = [
@@ -72,16 +72,19 @@ def _options(options: WriteOptions) -> tuple[Any, Any]:
 def payload_write(
     codec: int,
     schema_digest: bytes,
-    vectors: Sequence[Float32],
+    vectors: Sequence[Sequence[Float32]],
     options: WriteOptions,
     out: Bytes,
 ) -> int:
-    nbytes = ffi.new("size_t *")
+    nbytes, sizes = ffi.new("size_t *"), [leaf.size for leaf in vectors[0]]
+    lengths = ffi.new("size_t[]", sizes)
     given, _kept = _options(options)
+    given.leaf_elements, given.n_leaves = lengths, len(sizes)
+    leaves = [floats(leaf) for vector in vectors for leaf in vector]
     call(
         lib.learnae_payload_write_with,
         *(ffi.from_buffer(out, require_writable=True), out.size, codec, schema_digest),
-        *(pointers(vectors), len(vectors), vectors[0].size, given, nbytes),
+        *(ffi.new("const float *[]", leaves), len(vectors), sum(sizes), given, nbytes),
         ours=True,
     )
     return int(nbytes[0])

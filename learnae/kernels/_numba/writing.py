@@ -13,6 +13,7 @@ from learnae.kernels._buffers import unfilled
 from learnae.kernels._numba import checksum, delta, encoding, groups, sums, topk
 from learnae.kernels._numba.geometry import BLOCK_LENGTH, HEADER, Geometry, n_groups, padded
 from learnae.kernels._numba.jit import read_only
+from learnae.kernels._numba.leaves import Leaves
 from learnae.kernels._numba.payloads import (
     MAGIC,
     NAMES,
@@ -51,7 +52,7 @@ def _parameter(codec: int, density: float) -> int:
 def payload_write(
     codec: int,
     schema_digest: bytes,
-    vectors: Sequence[Float32],
+    vectors: Sequence[Sequence[Float32]],
     options: WriteOptions,
     out: Bytes,
 ) -> int:
@@ -61,11 +62,12 @@ def payload_write(
         out[:nbytes] = aligned[:nbytes]
         return nbytes
     parameter = _parameter(codec, options.density)
-    geometry = Geometry(codec, len(vectors), vectors[0].size, BLOCK_LENGTH, parameter)
+    rows = [Leaves(vector) for vector in vectors]
+    geometry = Geometry(codec, len(rows), rows[0].size, BLOCK_LENGTH, parameter)
     if geometry.varies:
-        table, nbytes = _write_delta(geometry, vectors, options.base, out)
+        table, nbytes = _write_delta(geometry, rows, options.base, out)
     else:
-        table, nbytes = _write_blocks(geometry, vectors, options.base, out), geometry.nbytes
+        table, nbytes = _write_blocks(geometry, rows, options.base, out), geometry.nbytes
     table += bytes(geometry.first_block - HEADER.size - len(table))
     header = _header(geometry, schema_digest, nbytes, crc32c(table, 0), options.base_cid)
     out[: geometry.first_block] = np.frombuffer(header + table, np.uint8)
@@ -73,21 +75,22 @@ def payload_write(
 
 
 def _write_blocks(
-    geometry: Geometry, vectors: Sequence[Float32], base: PayloadView | None, out: Bytes
+    geometry: Geometry, vectors: Sequence[Leaves], base: PayloadView | None, out: Bytes
 ) -> bytearray:
     """Write the blocks to their places; return the table, without padding."""
     if base is not None:
-        vectors = [_sum(vector, base, v, -1.0) for v, vector in enumerate(vectors)]
+        wholes = (vector.part(0, vector.size) for vector in vectors)
+        vectors = [Leaves([_sum(whole, base, v, -1.0)]) for v, whole in enumerate(wholes)]
     table = bytearray()
     for index, (at, nbytes, m) in enumerate(geometry.blocks()):
         vector, k = divmod(index, geometry.blocks_per_vector)
-        first = k * BLOCK_LENGTH
         block = out[at : at + nbytes]
-        bad = _encode_block(geometry, read_only(vectors[vector][first : first + m]), block)
+        values = vectors[vector].part(k * BLOCK_LENGTH, m)
+        bad = _encode_block(geometry, read_only(values), block)
         if bad >= 0:
-            value = "NaN" if np.isnan(vectors[vector][first + bad]) else "an infinity"
+            value = "NaN" if np.isnan(values[bad]) else "an infinity"
             less = "" if base is None else " less its base"
-            where = f"at element {first + bad} of vector {vector}{less}"
+            where = f"at element {k * BLOCK_LENGTH + bad} of vector {vector}{less}"
             message = f"codec {NAMES[geometry.codec]} cannot encode {value} {where}"
             check(Status.NONFINITE, message, ours=True)
         table += struct.pack("<II", nbytes, checksum.crc32c(read_only(block)))
@@ -95,7 +98,7 @@ def _write_blocks(
 
 
 def _write_delta(
-    geometry: Geometry, vectors: Sequence[Float32], base: PayloadView | None, out: Bytes
+    geometry: Geometry, vectors: Sequence[Leaves], base: PayloadView | None, out: Bytes
 ) -> tuple[bytearray, int]:
     """Write the blocks one behind the other; return the table and where they end."""
     if base is None:
@@ -104,13 +107,13 @@ def _write_delta(
     for v, vector in enumerate(vectors):
         values = np.empty(vector.size, np.float32)
         payload_decode(cast(PayloadView, base), v, values)
-        for first in range(0, vector.size, BLOCK_LENGTH):
-            part = slice(first, first + BLOCK_LENGTH)
+        for k in range(geometry.blocks_per_vector):
+            first, m = k * BLOCK_LENGTH, geometry.block_elements(k)
             room = out[at : at + geometry.block_nbytes]
             room[:] = 0
             content = delta.encode_delta(
-                read_only(vector[part].view(np.uint32)),
-                read_only(values[part].view(np.uint32)),
+                read_only(vector.part(first, m).view(np.uint32)),
+                read_only(values[first : first + m].view(np.uint32)),
                 room,
             )
             block = out[at : at + padded(content)]
@@ -131,7 +134,8 @@ def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
         _apply_delta(difference, vectors)
     out = unfilled(payload_nbytes(codec, difference.n_vectors, difference.n_elements))
     array = np.frombuffer(out, np.uint8)
-    payload_write(codec, difference.schema_digest, vectors, WriteOptions(), array)
+    rows = [[vector] for vector in vectors]
+    payload_write(codec, difference.schema_digest, rows, WriteOptions(), array)
     return out
 
 
