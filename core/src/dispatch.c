@@ -8,7 +8,7 @@
 #include <string.h>
 
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-#define HAVE_AVX2 1
+#define HAVE_X86 1
 #include <cpuid.h>
 #elif defined(__GNUC__) && defined(__aarch64__)
 #define HAVE_NEON 1
@@ -21,25 +21,37 @@ static bool runs_always(void) {
     return true;
 }
 
-#ifdef HAVE_AVX2
-/* AVX2, F16C, SSE4.2 and PCLMULQDQ in the CPU are not enough: the operating system must save
- * the upper halves of the registers too, which only XGETBV tells. */
+#ifdef HAVE_X86
+/* Whether the operating system saves these parts of the registers: without, the instructions in
+ * the CPU are of no use. Needs OSXSAVE. */
+static bool saves(unsigned state) {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & state) == state;
+}
+
 static bool runs_avx2(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) {
         return false;
     }
     const unsigned needed =
-        1u << 1 | 1u << 20 | 1u << 27 | 1u << 28 | 1u << 29; /* PCLMUL SSE4.2 OSXSAVE AVX F16C */
-    if ((c & needed) != needed) {
-        return false;
-    }
-    unsigned low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if ((low & 6u) != 6u) { /* XMM and YMM state */
+        1u << 1 | 1u << 20 | 1u << 27 | 1u << 28 | 1u << 29;   /* PCLMUL SSE4.2 OSXSAVE AVX F16C */
+    if ((c & needed) != needed || !saves(1u << 1 | 1u << 2)) { /* XMM and YMM */
         return false;
     }
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 5) != 0;
+}
+
+/* VBMI leaves out the first CPUs with AVX-512 (Skylake, Cascade Lake), which lower their clock for
+ * it, so that AVX2 is as good there. */
+static bool runs_avx512(void) {
+    unsigned a, b, c, d;
+    if (!runs_avx2() || !saves(7u << 5)) { /* mask registers, ZMM, and the upper sixteen */
+        return false;
+    }
+    const unsigned needed = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & needed) == needed && (c & 1u << 1) != 0;
 }
 #endif
 
@@ -64,7 +76,8 @@ static const struct {
     const struct kernel_table *table;
     bool (*runs)(void);
 } rows[] = {
-#ifdef HAVE_AVX2
+#ifdef HAVE_X86
+    {&learnae_internal_avx512, runs_avx512},
     {&learnae_internal_avx2, runs_avx2},
 #endif
 #ifdef HAVE_NEON

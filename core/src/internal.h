@@ -155,6 +155,7 @@ LEARNAE_HIDDEN const struct kernel_table *learnae_internal_kernels(void);
 
 extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_portable;
 extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_avx2;
+extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_avx512;
 extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_neon;
 
 /* crc32c.c: the portable one. */

@@ -1,4 +1,5 @@
 /* The AVX2 row: x86 since 2013 (Haswell, Zen). Not FMA: it would round once instead of twice.
+ * avx512.c includes this file, with ISA and the target set, for all that eight lanes do as well.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -8,6 +9,9 @@
 
 #include <immintrin.h>
 
+#ifndef ISA
+#define ISA avx2
+#define ENDS_HERE
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,f16c,sse4.2,pclmul"))),                   \
                              apply_to = function)
@@ -15,10 +19,10 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,f16c,sse4.2,pclmul")
 #endif
+#endif
 
 #include "../kernels/scalar.inl.h"
 
-#define ISA avx2
 #define LANES 8
 #define INDEPENDENT
 
@@ -333,7 +337,7 @@ LEARNAE_INLINE uint32_t three_strips(uint32_t state, const uint8_t **bytes, size
     return state;
 }
 
-static uint32_t crc32c_avx2(uint32_t state, const uint8_t *bytes, size_t nbytes) {
+static uint32_t KERNEL(crc32c)(uint32_t state, const uint8_t *bytes, size_t nbytes) {
     state = three_strips(state, &bytes, &nbytes, 256, 0xdd7e3b0cu, 0xb9e02b86u);
     state = three_strips(state, &bytes, &nbytes, 64, 0x0d3b6092u, 0x9e4addf8u);
     for (; nbytes >= 8; nbytes -= 8, bytes += 8) {
@@ -347,7 +351,7 @@ static uint32_t crc32c_avx2(uint32_t state, const uint8_t *bytes, size_t nbytes)
 
 #else
 
-static uint32_t crc32c_avx2(uint32_t state, const uint8_t *bytes, size_t nbytes) {
+static uint32_t KERNEL(crc32c)(uint32_t state, const uint8_t *bytes, size_t nbytes) {
     for (; nbytes >= 4; nbytes -= 4, bytes += 4) {
         state = _mm_crc32_u32(state, read_u32(bytes));
     }
@@ -359,12 +363,14 @@ static uint32_t crc32c_avx2(uint32_t state, const uint8_t *bytes, size_t nbytes)
 
 #endif
 
+#ifdef ENDS_HERE
 const struct kernel_table learnae_internal_avx2 = {.isa = "avx2", KERNELS, .crc32c = crc32c_avx2};
 
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options
+#endif
 #endif
 
 #endif
