@@ -240,24 +240,31 @@ NBYTES = 90_000_000
 
 def bar_6(bench: Bench) -> Iterator[Line]:
     """Check one payload of 90 MB in 100 leaves, written and verified."""
-    from learnae.payload import Schema, flatten
+    from learnae.payload import Schema, flatten, flatten_leaves
 
     n = NBYTES // 4 // LEAVES
     leaves = {f"layer{i:02}": model for i, model in enumerate(Inputs.sample(n, LEAVES).models)}
     schema = Schema.of(leaves)
+    vector = np.zeros(schema.n_elements, np.float32)
+    payload = np.zeros(kernels.payload_bound("f32", 1, schema.n_elements), np.uint8).data
 
     def write() -> None:
-        kernels.payload_write("f32", SCHEMA, [flatten(schema, leaves)])
+        kernels.payload_write("f32", SCHEMA, [flatten_leaves(schema, leaves)], out=payload)
 
     calls = {
         "write": Call(write, lambda: kernels.set_threads(bench.threads[-1]), every_round=True),
-        "copy": Call(lambda: [leaf.copy() for leaf in leaves.values()], every_round=True),
+        "copy": Call(lambda: flatten(schema, leaves, vector), every_round=True),
         "safetensors": Call(_saver(leaves), every_round=True),
     }
     samples = measure(bench, calls)
     threads = f"{bench.threads[-1]} threads"
     what = f"payload_write of 90 MB in {LEAVES} leaves, {threads}: times"
-    yield Line(6, f"{what} a plain copy", ratio(samples["copy"], samples["write"]), 0.75)
+    yield Line(
+        6,
+        f"{what} a plain copy in memory that is there",
+        ratio(samples["copy"], samples["write"]),
+        0.75,
+    )
     yield Line(6, f"{what} safetensors", ratio(samples["safetensors"], samples["write"]), 9.0)
     found = rows(bench, NBYTES // 4, 1, "payload_verify", codecs=("f32",))
     yield floor(6, one(found, "payload_verify", "f32", bench.threads[-1]), 0.9)

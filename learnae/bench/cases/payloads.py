@@ -7,16 +7,26 @@ import numpy as np
 from learnae import kernels
 from learnae.bench.cases.entry import ALONE, SCHEMA, Inputs, Kernel, Prepared, codec_error
 from learnae.bench.floor import Traffic
+from learnae.kernels import Float32
 
 __all__ = ["PAYLOADS"]
 
 
 def _payload_write(inputs: Inputs, codec: str) -> Prepared:
-    vector = inputs.models[0]
+    return _written(inputs, codec, inputs.models[0])
+
+
+def _payload_write_leaves(inputs: Inputs, codec: str) -> Prepared:
+    return _written(inputs, codec, inputs.leaves[0])
+
+
+def _written(inputs: Inputs, codec: str, vector: Float32 | list[Float32]) -> Prepared:
     nbytes = kernels.payload_nbytes(codec, 1, inputs.n)
+    # In NumPy's memory, which asks for huge pages as the model does.
+    out = np.zeros(nbytes, np.uint8).data
     return Prepared(
-        lambda: kernels.payload_write(codec, SCHEMA, [vector]),
-        Traffic(read=vector.nbytes, written=nbytes),
+        lambda: kernels.payload_write(codec, SCHEMA, [vector], out=out),
+        Traffic(read=inputs.models[0].nbytes, written=nbytes),
         codec_error(codec),
     )
 
@@ -53,6 +63,7 @@ def _crc32c(inputs: Inputs, codec: str) -> Prepared:
 
 PAYLOADS = (
     Kernel("payload_write", "payloads", _payload_write, ALONE),
+    Kernel("payload_write_leaves", "payloads", _payload_write_leaves),
     Kernel("payload_verify", "payloads", _payload_verify, ALONE),
     Kernel("payload_decode", "payloads", _payload_decode, ALONE),
     Kernel("payload_distance", "payloads", _payload_distance, ALONE),

@@ -96,11 +96,23 @@ def _accumulate(inputs: Inputs, codec: str) -> Callable[[], object]:
 
 def _write(inputs: Inputs, codec: str) -> Callable[[], object]:
     vector = inputs.models[0]
-    if codec == "f32":
-        return vector.copy
-    if codec == "f16":
-        return lambda: vector.astype(np.float16)
+    if codec in ("f32", "f16"):
+        out = np.zeros(vector.size, np.float32 if codec == "f32" else np.float16)
+        return lambda: np.copyto(out, vector, casting="same_kind")
     return lambda: bf16_of(vector) if codec == "bf16" else i8_of(vector)
+
+
+def _write_leaves(inputs: Inputs, codec: str) -> Callable[[], object]:
+    """Copy, and nothing else."""
+    (leaves,), out = inputs.leaves[:1], np.zeros_like(inputs.models[0])
+    places = np.split(out, np.cumsum([leaf.size for leaf in leaves])[:-1])
+
+    def run() -> Float32:
+        for place, leaf in zip(places, leaves, strict=True):
+            np.copyto(place, leaf)
+        return out
+
+    return run
 
 
 def _decode(inputs: Inputs, codec: str) -> Callable[[], object]:
@@ -152,6 +164,7 @@ NUMPY = (
     Rival("numpy", "numpy", "payload_average", _average, _CODECS),
     Rival("numpy", "numpy", "payload_accumulate", _accumulate, _CODECS),
     Rival("numpy", "numpy", "payload_write", _write, _CODECS),
+    Rival("numpy", "numpy", "payload_write_leaves", _write_leaves),
     Rival("numpy", "numpy", "payload_decode", _decode, _CODECS),
     Rival("numpy", "numpy", "payload_distance", _distance, _CODECS),
     Rival("numpy", "numpy", "median", _median),

@@ -17,6 +17,13 @@ def _save(inputs: Inputs, codec: str) -> Callable[[], object]:
     return lambda: save(tensors)
 
 
+def _save_leaves(inputs: Inputs, codec: str) -> Callable[[], object]:
+    from safetensors.numpy import save
+
+    tensors = {f"layer{i:02}": leaf for i, leaf in enumerate(inputs.leaves[0])}
+    return lambda: save(tensors)
+
+
 def _load(inputs: Inputs, codec: str) -> Callable[[], object]:
     from safetensors.numpy import load, save
 
@@ -26,5 +33,6 @@ def _load(inputs: Inputs, codec: str) -> Callable[[], object]:
 
 SAFETENSORS = (
     Rival("safetensors", "safetensors", "payload_write", _save),
+    Rival("safetensors", "safetensors", "payload_write_leaves", _save_leaves),
     Rival("safetensors", "safetensors", "payload_decode", _load),
 )
