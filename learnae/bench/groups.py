@@ -163,4 +163,5 @@ def _row(
         error=prepared.error,
         rivals=rivals,
         versions={"learnae": learnae.__version__, "numpy": np.__version__, **versions},
+        ratio=prepared.ratio,
     )

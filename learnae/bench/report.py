@@ -18,7 +18,8 @@ class Row:
 
     `gb_per_s` counts the bytes that it has to move, read and written; `floor_fraction` is the
     floor's time divided by its own; `error` is relative L2, None where nothing is lost; `rivals`
-    is each rival's time divided by its own.
+    is each rival's time divided by its own; `ratio` is a float32 model's bytes divided by those of
+    its payload, None where none is written or decoded.
     """
 
     kernel: str
@@ -33,6 +34,7 @@ class Row:
     error: float | None
     rivals: Mapping[str, float]
     versions: Mapping[str, str]
+    ratio: float | None = None
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def bandwidth_table(found: Iterable[Bandwidth]) -> Table:
     return table
 
 
-_COLUMNS = ("kernel", "codec", "k", "isa", "threads", "time", "GB/s", "floor", "error")
+_COLUMNS = ("kernel", "codec", "k", "isa", "threads", "time", "GB/s", "floor", "error", "ratio")
 _WORDS = ("kernel", "codec", "isa")
 
 
@@ -76,9 +76,10 @@ def rival_names(rows: Iterable[Row]) -> list[str]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     error = "" if row.error is None else f"{row.error:.1e}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
     return (
         *(row.kernel, row.codec, str(row.k), row.isa, str(row.threads), _duration(row.seconds)),
-        *(f"{row.gb_per_s:.1f}", f"{row.floor_fraction:.0%}", error),
+        *(f"{row.gb_per_s:.1f}", f"{row.floor_fraction:.0%}", error, ratio),
     )
 
 

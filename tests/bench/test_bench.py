@@ -24,7 +24,7 @@ from learnae.bench.table import markdown
 ROW = {
     **{"kernel": str, "codec": str, "n": int, "k": int, "isa": str, "threads": int},
     **{"seconds": float, "gb_per_s": float, "floor_fraction": float, "error": (float, type(None))},
-    **{"rivals": dict, "versions": dict},
+    **{"rivals": dict, "versions": dict, "ratio": (float, type(None))},
 }
 
 
@@ -78,6 +78,15 @@ def test_the_table_names_machine_kernels_and_versions() -> None:
     for word in (describe_machine().cpu, "scale in place", "payload_average", "700 elements"):
         assert word in output
     assert f"numpy {version('numpy')}" in output and "i8" in output and "7.7e-03" in output
+
+
+def test_the_lossless_difference_is_a_row_with_its_ratio() -> None:
+    wanted = ["--kernel", "payload_write_with", "--kernel", "payload_rebase"]
+    rows = json.loads(run("--json", *wanted, "--n", "100000", "--threads", "1").stdout)["rows"]
+    ratios = {(row["kernel"], row["codec"]): row["ratio"] for row in rows}
+    for name in ("payload_write_with", "payload_rebase"):
+        assert 1.5 < ratios[name, "delta"] < 2.5 < 3.8 < ratios[name, "i8"] < 4
+    assert all(row["error"] is None for row in rows if row["codec"] == "delta")
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
@@ -150,4 +159,4 @@ def test_markdown_has_a_column_for_each_rival() -> None:
     )
     lines = markdown([row]).splitlines()
     assert lines[0].startswith("| kernel | codec |") and lines[0].endswith("| numpy | flower |")
-    assert lines[2] == "| average | f32 | 8 | avx2 | 1 | 2.5 ms | 20.0 | 95% |  | 4 x | 23 x |"
+    assert lines[2] == "| average | f32 | 8 | avx2 | 1 | 2.5 ms | 20.0 | 95% |  |  | 4 x | 23 x |"

@@ -11,7 +11,7 @@ from learnae.kernels import PayloadView
 
 __all__ = ["DIFFERENCES"]
 
-_CODECS = ("i8", "i4", "topk", "sign", "ternary")
+_CODECS = ("i8", "i4", "topk", "sign", "ternary", "delta")
 _CID = bytes([1, 0x55, 0x12, 0x20]) + bytes(32)
 
 
@@ -27,6 +27,7 @@ def _payload_write_with(inputs: Inputs, codec: str) -> Prepared:
         lambda: _write(inputs, codec),
         Traffic(read=read, written=len(written)),
         _error(inputs, kernels.payload_open(written, inputs.n)),
+        inputs.later.nbytes / len(written),
     )
 
 
@@ -38,6 +39,7 @@ def _payload_rebase(inputs: Inputs, codec: str) -> Prepared:
         lambda: kernels.payload_rebase(base, difference),
         Traffic(read=base.nbytes + difference.nbytes, written=base.nbytes),
         _error(inputs, difference),
+        inputs.later.nbytes / difference.nbytes,
     )
 
 

@@ -78,6 +78,7 @@ class Prepared:
     run: Callable[[], object]
     traffic: Traffic
     error: float | None = None  # relative L2, where the codec is lossy
+    ratio: float | None = None  # a model's bytes by its payload's, where one is read or written
 
 
 @dataclass(frozen=True)

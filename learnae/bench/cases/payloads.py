@@ -28,6 +28,7 @@ def _written(inputs: Inputs, codec: str, vector: Float32 | list[Float32]) -> Pre
         lambda: kernels.payload_write(codec, SCHEMA, [vector], out=out),
         Traffic(read=inputs.models[0].nbytes, written=nbytes),
         codec_error(codec),
+        inputs.models[0].nbytes / nbytes,
     )
 
 
@@ -43,6 +44,7 @@ def _payload_decode(inputs: Inputs, codec: str) -> Prepared:
         lambda: kernels.payload_decode(view, 0, out),
         Traffic(read=view.nbytes, written=out.nbytes),
         codec_error(codec),
+        out.nbytes / view.nbytes,
     )
 
 
