@@ -118,9 +118,6 @@ bool learnae_internal_encode(uint32_t codec, uint8_t *dst, const float *src,
     const size_t length = extent->length, nbytes = extent->content_nbytes;
     memset(dst + nbytes, 0, extent->nbytes - nbytes);
     switch (codec) {
-    case LEARNAE_CODEC_F32:
-        memcpy(dst, src, nbytes);
-        return true;
     case LEARNAE_CODEC_BF16:
         kernels->encode_bf16(dst, src, length);
         return true;

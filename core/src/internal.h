@@ -219,7 +219,8 @@ LEARNAE_HIDDEN struct source learnae_internal_source(const learnae_payload *payl
                                                      uint32_t vector, uint64_t element,
                                                      size_t *n_left);
 
-/* Encode one block with its padding. False where a codec with groups met a NaN or infinity. */
+/* Encode one block with its padding, of any codec but f32 and delta. False where a codec with
+ * groups met a NaN or infinity. */
 LEARNAE_HIDDEN bool learnae_internal_encode(uint32_t codec, uint8_t *dst, const float *src,
                                             const struct extent *extent);
 

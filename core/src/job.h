@@ -68,4 +68,9 @@ LEARNAE_HIDDEN const float *learnae_internal_block_values(const struct job *job,
                                                           struct workplace *workplace, size_t block,
                                                           size_t start, size_t length);
 
+/* copy.c. Write one block of codec f32 with its padding; return its CRC-32C. `past_caches`: they do
+ * not hold the payload. */
+LEARNAE_HIDDEN uint32_t learnae_internal_copy(uint8_t *dst, const float *values,
+                                              const struct extent *extent, bool past_caches);
+
 #endif /* LEARNAE_JOB_H */

@@ -9,6 +9,9 @@
 /* What a codec keeps where the caller names no density: 1 %. */
 #define DENSITY 0.01f
 
+/* Here the start has left the third-level cache of most CPUs before the end is written. */
+#define LARGE_NBYTES ((uint64_t)32 << 20)
+
 /* topk: the elements kept in a full block, rounded up, which is exact in double. */
 static learnae_status parameter_of(uint32_t codec, float density, uint32_t *parameter,
                                    learnae_message *message) {
@@ -99,17 +102,21 @@ static learnae_status write_block(const struct writing *call, size_t block,
                                      "the one it was made with",
                                      (unsigned long long)(workplace->cursor.n_opened - 1));
     }
+    uint32_t crc = 0;
     if (job->codec == LEARNAE_CODEC_DELTA) {
         const float *model = learnae_internal_model_values(job, &workplace->place, vector, start,
                                                            extent.length, workplace->gathered);
         const size_t content = learnae_internal_encode_delta(at, model, values, extent.length);
         extent.nbytes = (size_t)round_up(content, LEARNAE_ALIGNMENT);
         memset(at + content, 0, extent.nbytes - content);
+    } else if (job->codec == LEARNAE_CODEC_F32) {
+        crc = learnae_internal_copy(at, values, &extent, geometry->nbytes >= LARGE_NBYTES);
     } else if (!learnae_internal_encode(job->codec, at, values, &extent)) {
         return fail_nonfinite(job, values, vector, start, call->message);
     }
     put_u32(entry, (uint32_t)extent.nbytes);
-    put_u32(entry + 4, learnae_crc32c(0, at, extent.nbytes));
+    put_u32(entry + 4,
+            job->codec == LEARNAE_CODEC_F32 ? crc : learnae_crc32c(0, at, extent.nbytes));
     return LEARNAE_OK;
 }
 

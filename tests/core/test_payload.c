@@ -335,9 +335,38 @@ static void test_distance_to_nan(void) {
     sample_free(&sample);
 }
 
+/* Enough to go past the caches, at addresses of every kind, by one thread and by three. */
+static void test_large(void) {
+    const size_t n = 8500000;
+    float *values = checked_alloc(n * sizeof *values), *back = checked_alloc(n * sizeof *back);
+    const float *const vectors[1] = {values};
+    size_t nbytes;
+    for (size_t i = 0; i < n; i++) {
+        values[i] = float_from_bits((uint32_t)(i * 2654435761u));
+    }
+    CHECK(learnae_payload_nbytes(LEARNAE_CODEC_F32, 1, n, &nbytes, NULL) == LEARNAE_OK);
+    for (size_t offset = 0; offset < 64; offset += offset == 0 ? 5 : 11) {
+        struct guarded buffer = guarded_new(nbytes + offset, offset == 0 ? GUARD_END : GUARD_START);
+        uint8_t *const bytes = buffer.at + offset;
+        learnae_payload payload;
+        CHECK(learnae_set_threads(offset % 2 ? 3 : 1) == LEARNAE_OK);
+        CHECK(learnae_payload_write(bytes, nbytes, LEARNAE_CODEC_F32, schema, vectors, 1, n,
+                                    NULL) == LEARNAE_OK);
+        CHECK(learnae_payload_open(bytes, nbytes, n, &payload, NULL) == LEARNAE_OK);
+        CHECK(learnae_payload_verify(&payload, NULL) == LEARNAE_OK);
+        CHECK(learnae_payload_decode(&payload, 0, back, NULL) == LEARNAE_OK);
+        CHECK(memcmp(back, values, n * sizeof *back) == 0);
+        guarded_free(&buffer);
+    }
+    CHECK(learnae_set_threads(1) == LEARNAE_OK);
+    free(values);
+    free(back);
+}
+
 int main(void) {
     check_every_isa(test_write);
     check_every_isa(test_read);
+    check_every_isa(test_large);
     check_every_isa(test_payload_average);
     check_every_isa(test_distance_to_nan);
     return 0;
