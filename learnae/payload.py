@@ -13,7 +13,7 @@ import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from typing import Any, TypeAlias
 
@@ -204,13 +204,18 @@ def _spec(path: str, leaf: Any) -> LeafSpec | None:
     shape = getattr(leaf, "shape", None)
     if dtype is None or shape is None:
         return None
-    # "float32" from NumPy and JAX (also "bfloat16"), "torch.float32" from torch.
-    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    name = _name_of(dtype)
     if name.startswith("complex"):
         raise SchemaError(f"params leaf {path} is {name}: share real and imaginary part as two")
     if not name.startswith(("float", "bfloat")):
         return None
     return LeafSpec(path, tuple(int(n) for n in shape), name)
+
+
+@cache  # NumPy makes the name anew each time, which is half of what a leaf costs
+def _name_of(dtype: Any) -> str:
+    """Return "float32" for NumPy's and JAX's (also "bfloat16"), and for "torch.float32"."""
+    return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
 
 
 def _as_numpy(leaf: Any) -> NDArray[Any]:
