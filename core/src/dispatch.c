@@ -44,14 +44,14 @@ static bool runs_avx2(void) {
 }
 
 /* VBMI leaves out the first CPUs with AVX-512 (Skylake, Cascade Lake), which lower their clock for
- * it, so that AVX2 is as good there. Of those with VBMI all but Cannon Lake have VNNI. */
+ * it, so that AVX2 is as good there. Of those with VBMI all but Cannon Lake have the rest. */
 static bool runs_avx512(void) {
     unsigned a, b, c, d;
     if (!runs_avx2() || !saves(7u << 5)) { /* mask registers, ZMM, and the upper sixteen */
         return false;
     }
     const unsigned needed = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
-    const unsigned more = 1u << 1 | 1u << 11;                          /* VBMI VNNI */
+    const unsigned more = 1u << 1 | 1u << 10 | 1u << 11;               /* VBMI VPCLMULQDQ VNNI */
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & needed) == needed && (c & more) == more;
 }
 #endif
