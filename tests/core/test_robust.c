@@ -16,11 +16,16 @@ struct set {
     size_t n_models, n;
 };
 
-static void set_new(struct set *set, size_t n_models, size_t n, enum fill fill) {
+/* All end at an unmapped page, and so start alike; APART: every other one starts at one. */
+enum places { APART, ALIKE };
+
+static void set_new(struct set *set, size_t n_models, size_t n, enum fill fill,
+                    enum places places) {
     set->n_models = n_models;
     set->n = n;
     for (size_t k = 0; k < n_models; k++) {
-        float *model = guarded_floats(&set->buffers[k], n, k % 2 ? GUARD_START : GUARD_END);
+        float *model =
+            guarded_floats(&set->buffers[k], n, places == APART && k % 2 ? GUARD_START : GUARD_END);
         fill_floats(model, n, fill);
         for (size_t i = 0; k > 0 && i < n; i++) { /* ties */
             model[i] = random_below(4) == 0 ? set->models[random_below(k)][i] : model[i];
@@ -61,10 +66,10 @@ static float expected_mean(const struct set *set, size_t i, size_t n_trim) {
     return canonical(sum / (float)(set->n_models - 2 * n_trim));
 }
 
-static void check_means(size_t n_models, size_t n, enum fill fill) {
+static void check_means(size_t n_models, size_t n, enum fill fill, enum places places) {
     struct set set;
     struct guarded own;
-    set_new(&set, n_models, n, fill);
+    set_new(&set, n_models, n, fill, places);
     float *separate = guarded_floats(&own, n, GUARD_END);
     float *expected = checked_alloc(n * sizeof *expected);
     const size_t middle = (n_models - 1) / 2;
@@ -92,12 +97,24 @@ static void check_means(size_t n_models, size_t n, enum fill fill) {
 static void test_means(void) {
     for (size_t n_models = 1; n_models <= LEARNAE_ROBUST_MAX; n_models++) {
         for (size_t n = 0; n < 40; n += n_models < 20 ? 1 : 13) {
-            check_means(n_models, n, n % 3 == 0 ? FILL_ANY : FILL_FINITE);
+            check_means(n_models, n, n % 3 == 0 ? FILL_ANY : FILL_FINITE, APART);
         }
     }
-    check_means(5, 16400, FILL_ANY);
-    check_means(16, 33000, FILL_ANY);
-    check_means(23, 16411, FILL_ANY);
+    check_means(5, 16400, FILL_ANY, APART);
+    check_means(16, 33000, FILL_ANY, APART);
+    check_means(23, 16411, FILL_ANY, APART);
+}
+
+/* At any offset in a line of the cache, with lengths from less than a line, and around a tile. */
+static void test_means_of_models_placed_alike(void) {
+    static const size_t counts[] = {2, 5, 8, 9, 12, 15, 16, 17};
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        for (size_t n = 0; n < 100; n++) {
+            check_means(counts[c], n, n % 3 == 0 ? FILL_ANY : FILL_FINITE, ALIKE);
+        }
+    }
+    check_means(9, 16384 - 17, FILL_ANY, ALIKE);
+    check_means(16, 16384 + 17, FILL_ANY, ALIKE);
 }
 
 /* What the header says of NaN, infinities and zeros, spelled out. */
@@ -149,7 +166,7 @@ static double expected_distance(const float *a, const float *b, size_t n_models,
 static void check_distances(size_t n_models, size_t n, enum fill fill) {
     struct set set;
     double *got = checked_alloc(n_models * n_models * sizeof *got);
-    set_new(&set, n_models, n, fill);
+    set_new(&set, n_models, n, fill, APART);
     CHECK(learnae_distances(got, set.models, n_models, n, NULL) == LEARNAE_OK);
     for (size_t i = 0; i < n_models; i++) {
         for (size_t j = 0; j < n_models; j++) {
@@ -208,8 +225,8 @@ static void check_payloads(size_t n_payloads, size_t n, bool with_own) {
     learnae_payload views[LEARNAE_ROBUST_MAX];
     const learnae_payload *list[LEARNAE_ROBUST_MAX];
     const size_t n_models = n_payloads + with_own;
-    set_new(&set, n_models, n, FILL_PLAIN);
-    set_new(&decoded, n_models, n, FILL_PLAIN);
+    set_new(&set, n_models, n, FILL_PLAIN, APART);
+    set_new(&decoded, n_models, n, FILL_PLAIN, APART);
     for (size_t k = 0; k < n_models; k++) {
         float *values = (float *)(void *)decoded.buffers[k].at;
         memcpy(values, set.models[k], n * sizeof *values);
@@ -368,6 +385,7 @@ static void test_mistakes(void) {
 
 int main(void) {
     check_every_isa(test_means);
+    check_every_isa(test_means_of_models_placed_alike);
     check_every_isa(test_special);
     check_every_isa(test_distances);
     test_distances_by_threads();

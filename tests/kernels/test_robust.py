@@ -94,6 +94,40 @@ def test_trimmed_mean_has_numpys_bits(
     assert np.array_equal(bits(dst), bits(expected))
 
 
+def placed(model: np.ndarray, start: int) -> np.ndarray:
+    """Copy to `start` elements behind a multiple of 4096 bytes."""
+    raw = np.empty(model.size + 2048, np.float32)
+    first = -raw.ctypes.data % 4096 // 4 + start
+    raw[first : first + model.size] = model
+    return raw[first : first + model.size]
+
+
+@given(
+    SEEDS,
+    COUNTS,
+    st.integers(0, 140) | st.sampled_from([16383, 16384, 16401]),
+    st.integers(0, 1023),
+    st.data(),
+)
+def test_bits_do_not_depend_on_where_models_lie(
+    k: ModuleType, seed: int, n_models: int, n: int, start: int, data: st.DataObject
+) -> None:
+    models = drawn(seed, n_models, n)
+    n_trim = data.draw(st.integers(0, (n_models - 1) // 2))
+    expected = bits(trimmed(models, n_trim))
+    elsewhere = data.draw(st.lists(st.integers(0, 1023), max_size=n_models))
+    starts = elsewhere + [start] * (n_models - len(elsewhere))
+    models = [placed(model, at) for model, at in zip(models, starts, strict=True)]
+    around = np.full(n + 64, 7, np.float32)
+    before = data.draw(st.integers(0, 32))
+    k.trimmed_mean(around[before : before + n], models, n_trim)
+    assert np.array_equal(bits(around[before : before + n]), expected)
+    assert (around[:before] == 7).all() and (around[before + n :] == 7).all()
+    place = data.draw(st.integers(0, n_models - 1))
+    k.trimmed_mean(models[place], models, n_trim)
+    assert np.array_equal(bits(models[place]), expected)
+
+
 @given(SEEDS, COUNTS, SIZES)
 def test_median_is_numpys(k: ModuleType, seed: int, n_models: int, n: int) -> None:
     models = drawn(seed, n_models, n, finite=True)
