@@ -49,7 +49,11 @@
 #define LEARNAE_INLINE static inline __attribute__((always_inline, unused))
 #define LEARNAE_NOINLINE __attribute__((noinline))
 #define LEARNAE_PRINTF(at, first) __attribute__((format(printf, at, first)))
+/* Asks for the line, in the second-level cache, that far behind `at`, wherever that is. */
+#define LEARNAE_PREFETCH(at, nbytes)                                                               \
+    __builtin_prefetch((const void *)((uintptr_t)(at) + (nbytes)), 0, 2)
 #else
+#define LEARNAE_PREFETCH(at, nbytes) ((void)0)
 #define LEARNAE_HIDDEN
 #define LEARNAE_INLINE static inline
 #define LEARNAE_NOINLINE
