@@ -21,8 +21,10 @@ def yield_to_training() -> None:
     one core for a millisecond lengthens the step by as much. There are idle moments enough.
     """
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with contextlib.suppress(OSError):  # a sandbox may forbid it; then nothing changes
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            niceness = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, max(niceness, _NICENESS))
 
 
 def give_memory_back() -> None:
