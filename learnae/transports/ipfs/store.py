@@ -3,7 +3,7 @@
 An object is stored with exactly the shape that `learnae.transports.cid` computes, so its name is
 known before the daemon says it. What a peer puts is pinned under a name that holds the peer's and
 a counter; that is how `owned` finds it again after a restart. What a peer fetched stays in its
-daemon for a while, the newest few, so that others may get it from there.
+daemon for a while (`learnae.transports.ipfs.fetched`), so that others may get it from there.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ class IpfsStore:
         if cid == _EMPTY:
             return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
         with self._lock:
-            self._fetched.begin()
+            self._fetched.begin(cid)
+            with contextlib.suppress(ValueError):
+                self._unwanted.remove(cid)
         self._wake()  # to make room for it before it has come
         data = None
         try:
