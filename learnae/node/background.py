@@ -7,8 +7,11 @@ import ctypes
 import os
 import sys
 import threading
+import time
 
-__all__ = ["give_memory_back", "yield_to_training"]
+__all__ = ["TRIM_S", "Trimmer", "yield_to_training"]
+
+TRIM_S = 15.0
 
 # A tenth of a busy core, and all of an idle one.
 _NICENESS = 10
@@ -27,11 +30,24 @@ def yield_to_training() -> None:
             os.setpriority(os.PRIO_PROCESS, thread, max(niceness, _NICENESS))
 
 
-def give_memory_back() -> None:
-    """Return what has been freed to the system, where the C library can be asked to (glibc).
+class Trimmer:
+    """Returns what has been freed to the system, now and then (glibc; elsewhere nothing).
 
     Models come and go on several threads, and each leaves holes in the heap that stay resident:
-    some kilobytes a round, for as long as a peer runs. A call takes a few milliseconds.
+    some kilobytes a round, for as long as a peer runs.
+
+    To be called by the training thread: the heap is locked for the few milliseconds that it
+    takes, and a thread of lower priority might be stopped in the middle of it.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def when_due(self) -> bool:
+        """Give memory back if it was not done for a while; return whether it was time."""
+        if time.monotonic() - self._last < TRIM_S:
+            return False
+        self._last = time.monotonic()
+        with contextlib.suppress(AttributeError, OSError, TypeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        return True

@@ -39,6 +39,15 @@ class Fetchers:
     ----------
     params
         Own params, which what is fetched is compared with; shape (n_elements,).
+
+    Attributes
+    ----------
+    done
+        Called after each fetch.
+    training
+        Whether somebody trains in this process, whom the threads give way to.
+    failure
+        What no peer can have caused.
     """
 
     def __init__(self, session: Session, params: NDArray[np.float32]) -> None:
@@ -52,6 +61,7 @@ class Fetchers:
         self._closed = False
         self.failure: BaseException | None = None
         self.done: Callable[[], None] = lambda: None
+        self.training = False
 
     def give(self, fetch: Fetch) -> None:
         """Fetch in the background; `done` is called afterwards.
@@ -91,8 +101,9 @@ class Fetchers:
             thread.join(_JOIN_S)
 
     def _run(self) -> None:
-        yield_to_training()
         while (fetch := self._todo.get()) is not None and not self._closed:
+            if self.training:
+                yield_to_training()
             try:
                 self._session.fetch(fetch, self._params, time.time(), self._deadline_s)
             except BaseException as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from learnae.errors import LearnaeError, TransportError
-from learnae.node.background import give_memory_back, yield_to_training
+from learnae.node.background import yield_to_training
 from learnae.node.clock import suspicion
 from learnae.node.contribution import Contribution
 from learnae.node.fetching import Fetchers
@@ -26,7 +26,6 @@ log = logging.getLogger("learnae.node")
 
 # Pubsub may lose messages, and a peer that only serves has nothing new to say.
 REMIND_S = 30.0
-TRIM_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -122,11 +121,11 @@ class IoThread:
         self._session, self._home, self._fetchers = session, home, fetchers
         fetchers.done = self.wake
         self._settings, self._write_status = settings, write_status
-        self._unbounded = self._closing = self._cannot_say = False
+        self._unbounded = self._closing = self._cannot_say = self._training = False
         self._failure: BaseException | None = None
         self._failure_told = False
         self._last_warning = ""
-        self._last_said = self._last_status = self._last_trim = 0.0
+        self._last_said = self._last_status = 0.0
         self._clock_noted = False
         self._wake = threading.Event()
         self._drains: deque[threading.Event] = deque()
@@ -140,6 +139,11 @@ class IoThread:
     def wake(self) -> None:
         """Look at once at what there is to do."""
         self._wake.set()
+
+    def begin_training(self) -> None:
+        """Give way to the training thread from now on."""
+        self._training = self._fetchers.training = True
+        self.wake()
 
     def begin_round(self) -> None:
         """Let `fan_in` more payloads be fetched, from the next turn on."""
@@ -181,11 +185,14 @@ class IoThread:
             raise RuntimeError("the I/O thread stopped; see the log") from self._failure
 
     def _run(self) -> None:
-        yield_to_training()
+        yields = False
         try:
             while not self._closing:
                 self._wake.wait(self._poll_s)
                 self._wake.clear()
+                if self._training and not yields:
+                    yields = True
+                    yield_to_training()
                 # Those asked for before this turn: what is left during it waits for the next.
                 asked = [self._drains.popleft() for _ in range(len(self._drains))]
                 self._turn()
@@ -211,9 +218,6 @@ class IoThread:
         if time.monotonic() - self._last_status >= self._status_s:
             self._last_status = time.monotonic()
             self._write_status()
-        if time.monotonic() - self._last_trim >= TRIM_S:
-            self._last_trim = time.monotonic()
-            give_memory_back()
 
     def _say(self) -> None:
         contribution = self.outgoing.take()

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from learnae import kernels
 from learnae.errors import ModelError, TransportError
+from learnae.node.background import Trimmer
 from learnae.node.clock import require_possible_clock
 from learnae.node.contribution import Contribution
 from learnae.node.fetching import Fetchers
@@ -110,6 +111,7 @@ class Node:
         self.session = Session(charter, schema, peer, transport, home.save_head, home.path)
         self._fetchers = Fetchers(self.session, self.params)
         self._io = IoThread(self.session, home, self._fetchers, self.settings, self.write_status)
+        self._trimmer = Trimmer()
         self._rounds_log: deque[str] = deque()
         self._last_checkpoint = 0.0
         self._cpu_start = 0.0
@@ -184,6 +186,8 @@ class Node:
         """Note that training begins now; CPU seconds are counted from here."""
         self.status.state = "training"
         self.status.training_since = time.time()
+        if self.settings.role == "trainer":
+            self._io.begin_training()
         self._cpu_start = time.process_time()
 
     def finish_round(
@@ -239,6 +243,7 @@ class Node:
             self._last_checkpoint = time.monotonic()
             self._io.checkpoint.put(self._make_checkpoint())
         self._io.wake()
+        self._trimmer.when_due()
         return merged
 
     def serve(self, stop: threading.Event, linger_s: float | None, samples: int) -> None:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from learnae.node.background import give_memory_back, yield_to_training
+import learnae
+from learnae.node import background
+from learnae.node.background import yield_to_training
+from learnae.node.join import JoinedPeer
+from learnae.node.node import NodeSettings
+from learnae.transports.memory import MemoryNetwork
+
+CHARTER = learnae.parse_charter('[swarm]\nname = "way"\n[training]\nsteps = 1')
 
 
 def niceness_after(before: int) -> int:
@@ -35,9 +46,52 @@ def test_a_thread_gives_way_and_never_the_contrary() -> None:
     assert os.getpriority(os.PRIO_PROCESS, 0) == own, "only the thread itself"
 
 
-def test_memory_can_be_given_back_at_any_time() -> None:
-    kept = bytearray(b"x" * (1 << 22))
-    for _ in range(3):
-        bytearray(1 << 22)
-        give_memory_back()
-    assert kept == b"x" * (1 << 22)
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+def test_the_threads_of_a_peer_give_way_once_it_trains(tmp_path: Path) -> None:
+    network = MemoryNetwork()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    params = {"w": np.zeros(4, np.float32)}
+    settings = NodeSettings(poll_s=0.01, patience_s=0.0)
+
+    def join(name: str) -> JoinedPeer:
+        transport = network.endpoint(name)
+        return learnae.join(
+            CHARTER, params, home=tmp_path / name, transport=transport, settings=settings
+        )
+
+    def niceness(prefix: str) -> list[int]:
+        threads = [t for t in threading.enumerate() if t.name.startswith(prefix) and t.native_id]
+        return [os.getpriority(os.PRIO_PROCESS, int(t.native_id or 0)) for t in threads]
+
+    with join("ann") as ann, join("bob") as bob:
+        deadline = time.monotonic() + 30
+        while not (ann.status().models_merged and bob.status().models_merged):
+            assert time.monotonic() < deadline
+            for peer in (ann, bob):
+                peer.exchange(peer.params, samples=1)
+        for prefix in ("learnae-io", "learnae-fetch"):
+            found = niceness(prefix)
+            assert len(found) >= 2, prefix
+            assert found == [max(own, 10)] * len(found), prefix
+        assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+def test_memory_is_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = [100.0], []
+    monkeypatch.setattr(background.time, "monotonic", lambda: now[0])
+    library = SimpleNamespace(malloc_trim=asked.append)
+    monkeypatch.setattr(background.ctypes, "CDLL", lambda name: library)
+    trimmer = background.Trimmer()
+    assert not trimmer.when_due()
+    now[0] += background.TRIM_S
+    assert trimmer.when_due()
+    assert not trimmer.when_due()
+    assert asked == [0]
+
+
+def test_a_library_that_cannot_give_memory_back_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background, "TRIM_S", 0.0)
+    monkeypatch.setattr(background.ctypes, "CDLL", lambda name: SimpleNamespace())
+    assert background.Trimmer().when_due()
