@@ -223,8 +223,8 @@ learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64
                                       size_t *nbytes, learnae_message *message);
 
 /* Write n_vectors vectors of n_elements floats as one payload of exactly
- * learnae_payload_nbytes() bytes into dst, which has room for dst_nbytes.
- * The bytes depend on the arguments alone, on no machine and no instruction set.
+ * learnae_payload_nbytes() bytes into dst, which has room for dst_nbytes and is apart from vectors
+ * that nobody changes meanwhile. The bytes depend on the arguments alone, on no instruction set.
  * LEARNAE_ERR_SIZE: dst is too small. LEARNAE_ERR_NONFINITE: a codec with scales met a NaN or
  * infinity; the message names vector and element. After a failure dst is undefined. */
 learnae_status learnae_payload_write(void *dst, size_t dst_nbytes, uint32_t codec,

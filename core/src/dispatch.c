@@ -43,6 +43,7 @@ static bool runs_avx2(void) {
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 5) != 0;
 }
 
+#ifdef KNOWS_AVX512
 /* VBMI leaves out the first CPUs with AVX-512 (Skylake, Cascade Lake), which lower their clock for
  * it, so that AVX2 is as good there. Of those with VBMI all but Cannon Lake have the rest. */
 static bool runs_avx512(void) {
@@ -54,6 +55,7 @@ static bool runs_avx512(void) {
     const unsigned more = 1u << 1 | 1u << 10 | 1u << 11;               /* VBMI VPCLMULQDQ VNNI */
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & needed) == needed && (c & more) == more;
 }
+#endif
 #endif
 
 #ifdef HAVE_NEON
@@ -78,7 +80,9 @@ static const struct {
     bool (*runs)(void);
 } rows[] = {
 #ifdef HAVE_X86
+#ifdef KNOWS_AVX512
     {&learnae_internal_avx512, runs_avx512},
+#endif
     {&learnae_internal_avx2, runs_avx2},
 #endif
 #ifdef HAVE_NEON

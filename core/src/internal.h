@@ -159,6 +159,9 @@ LEARNAE_HIDDEN const struct kernel_table *learnae_internal_kernels(void);
 
 extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_portable;
 extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_avx2;
+#if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 8) /* older GCC knows no VNNI */
+#define KNOWS_AVX512
+#endif
 extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_avx512;
 extern LEARNAE_HIDDEN const struct kernel_table learnae_internal_neon;
 

@@ -10,7 +10,7 @@
  */
 #include "../internal.h"
 
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#if defined(KNOWS_AVX512) && (defined(__x86_64__) || defined(__i386__))
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
