@@ -8,7 +8,8 @@ process beside it) announce another model about once a round. They made theirs b
 encoding and writing them would be the work of other machines. Blocks of rounds alone and in the
 swarm alternate in one process, and what the I/O thread still has to do at a block's end counts
 to that block. `alone` is the same compiled round, drift correction included, without any
-exchange; `plain` is the round of a charter without drift correction.
+exchange (the joined peer goes on listening, a few times a second); `plain` is the round of a
+charter without drift correction.
 
 What it does not show: a network. Objects go through the page cache.
 """
@@ -51,7 +52,7 @@ from learnae.transports.seam import Buffer
 
 FEATURES, CLASSES = 100, 10
 VERSIONS = 4  # models of each other peer; its second last is gone when it is announced again
-HEAD_NBYTES = 4096  # holds the checksums of all blocks' beginnings: no two payloads share it
+HEAD_NBYTES = 4096  # holds the header, with the checksum of the table of all blocks' checksums
 KEPT = ".kept"
 
 
@@ -86,7 +87,7 @@ class Prepared(DirectoryTransport):
 def others(
     folder: str, charter: Charter, hidden: list[int], n: int, pace_s: float, end: Event
 ) -> None:
-    """Be `n` peers that announce a new model every `pace_s` seconds."""
+    """Be `n` peers of which each announces another of its models every `pace_s` seconds."""
     params = mlp(FEATURES, hidden, CLASSES).init(0)
     schema = Schema.of(params)
     vector = flatten(schema, params)
@@ -205,7 +206,9 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
         ratios = [s[i] / a[i] for s, a in zip(found["swarm"], found["alone"], strict=True)]
         result[f"added_{kind}"] = statistics.median(ratios) - 1.0
         spread = statistics.stdev(ratios) if len(ratios) > 1 else math.nan
-        result[f"added_{kind}_standard_error"] = 1.25 * spread / math.sqrt(len(ratios))
+        # A median's is sqrt(pi / 2) times a mean's, where errors are normal.
+        error = math.sqrt(math.pi / 2 / len(ratios)) * spread
+        result[f"added_{kind}_standard_error"] = error
         totals = [sum(block[i] for block in found[name]) for name in ("swarm", "alone")]
         result[f"added_{kind}_in_total"] = totals[0] / totals[1] - 1.0
     return result

@@ -204,7 +204,10 @@ def _spec(path: str, leaf: Any) -> LeafSpec | None:
     shape = getattr(leaf, "shape", None)
     if dtype is None or shape is None:
         return None
-    name = _name_of(dtype)
+    try:
+        name = _name_of(dtype)
+    except TypeError:  # a dtype that cannot be hashed is no array's
+        return None
     if name.startswith("complex"):
         raise SchemaError(f"params leaf {path} is {name}: share real and imaginary part as two")
     if not name.startswith(("float", "bfloat")):

@@ -44,6 +44,7 @@ __all__ = [
 _SCHEMA_NBYTES = 32
 _N_VECTORS_MAX = 4
 _CID_NBYTES = 36
+_NATIVE_FORMATS = frozenset("bBcdfhHiIlLqQ?")
 
 
 def crc32c(data: Buffer, crc: int = 0) -> int:
@@ -157,7 +158,9 @@ def payload_write(
     array = as_output(out, bound)
     _check_apart(array, rows, base)
     nbytes = load().payload_write(number, digest, rows, options, array)
-    return memoryview(out).cast("B")[:nbytes]
+    view = memoryview(out)
+    native = view.format in _NATIVE_FORMATS  # ctypes has others, which cannot be cast
+    return (view.cast("B") if native else array.data)[:nbytes]
 
 
 def _leaves_of(vectors: Sequence[Float32 | Sequence[Float32]]) -> list[list[Float32]]:

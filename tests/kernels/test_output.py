@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_a_buffer_is_used_again(k: ModuleType) -> None:
         assert written.obj is kept and written == k.payload_write(codec, DIGEST, vectors)
 
 
-@pytest.mark.parametrize("kind", ["array", "matrix", "map"])
+@pytest.mark.parametrize("kind", ["array", "matrix", "map", "ctypes"])
 def test_any_writable_buffer_does(k: ModuleType, kind: str, tmp_path: Path) -> None:
     x = np.arange(1000, dtype=np.float32)
     expected = k.payload_write("f32", DIGEST, [x])
@@ -68,6 +69,12 @@ def test_any_writable_buffer_does(k: ModuleType, kind: str, tmp_path: Path) -> N
             assert written == expected
             written.release()
         assert path.read_bytes() == expected
+        return
+    if kind == "ctypes":
+        room = (ctypes.c_uint8 * (len(expected) + 7))()
+        written = k.payload_write("f32", DIGEST, [x], out=room)
+        assert written == expected
+        assert bytes(room) == expected + bytes(7)
         return
     array = np.zeros(len(expected) // 4, np.float32)
     out = array if kind == "array" else array.reshape(2, -1)
