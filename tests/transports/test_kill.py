@@ -65,8 +65,8 @@ class Writers:
         while time.perf_counter() < end:
             pass
         os.kill(pid, signal.SIGKILL)
-        while out.readline() != "end\n":
-            pass
+        while not (line := out.readline()).endswith("end\n"):
+            assert line, "the program ended; its standard error says why"
 
 
 def check(path: Path) -> int:
