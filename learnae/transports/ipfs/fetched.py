@@ -9,7 +9,7 @@ __all__ = ["AT_LEAST", "KEEP_FETCHED", "Fetched"]
 #: How many large objects, those being fetched included; and how many of them at least that have
 #: come. With one, four peers that fetched from each other at once lost objects: who tells that it
 #: holds a block and then removes it leaves the asking daemon waiting for longer than a fetch may.
-KEEP_FETCHED, AT_LEAST = 4, 2
+KEEP_FETCHED, AT_LEAST = 3, 2
 #: Small ones stay for longer, as many as fit in here: where models are small, many are asked for
 #: in a moment.
 _SMALL_NBYTES, _ALL_SMALL_NBYTES, _MAX_SMALL = 1 << 16, 1 << 20, 256
