@@ -67,15 +67,19 @@ def charter_for(codec: str, steps: int, batch: int) -> Charter:
 class Prepared(DirectoryTransport):
     """Puts objects that were written before the measurement: a link instead of 10 MB."""
 
+    def __init__(self, path: str, name: str) -> None:
+        super().__init__(path, name)
+        self._prepared: dict[bytes, bytes] = {}
+
     def prepare(self, payload: bytearray) -> None:
         """Write an object once, and keep it when it is dropped."""
         cid = super().put(payload)
-        self.prepared = {**getattr(self, "prepared", {}), bytes(payload[:HEAD_NBYTES]): cid}
+        self._prepared[bytes(payload[:HEAD_NBYTES])] = cid
         os.link(self._place(cid), self._place(cid) + KEPT)
 
     def put(self, data: Buffer) -> bytes:
         """Put a prepared object."""
-        cid = self.prepared[bytes(memoryview(data)[:HEAD_NBYTES])]
+        cid = self._prepared[bytes(memoryview(data)[:HEAD_NBYTES])]
         with contextlib.suppress(FileExistsError):
             os.link(self._place(cid) + KEPT, self._place(cid))
         return cid

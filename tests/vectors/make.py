@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CASES", "Case", "build", "crc32c", "files"]
+__all__ = ["CASES", "Case", "build", "crc32c", "files", "write_or_check"]
 
 Float32 = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -268,22 +268,21 @@ def files() -> dict[str, bytes]:
     return result
 
 
-def main(arguments: list[str]) -> int:
+def write_or_check(folder: Path, wanted: dict[str, bytes], arguments: list[str]) -> int:
     """Write the files, or with ``--check`` name those that differ."""
-    wanted = files()
     if arguments == ["--check"]:
         wrong = [
             name
             for name, data in wanted.items()
-            if not (FOLDER / name).is_file() or (FOLDER / name).read_bytes() != data
+            if not (folder / name).is_file() or (folder / name).read_bytes() != data
         ]
         print("differ:" if wrong else "all golden files are as make.py makes them", *wrong)
         return 1 if wrong else 0
     for name, data in wanted.items():
-        (FOLDER / name).write_bytes(data)
+        (folder / name).write_bytes(data)
     print(f"{len(wanted)} files, {sum(map(len, wanted.values()))} bytes")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(FOLDER, files(), sys.argv[1:]))

@@ -20,6 +20,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent.parent))
 
 from kernels import lossless, reference, sparse  # noqa: E402
+from vectors.make import write_or_check  # noqa: E402
 
 Float32 = NDArray[np.float32]
 # Codec, base, and the elements that a full block of topk keeps.
@@ -85,22 +86,5 @@ def files() -> dict[str, bytes]:
     return result
 
 
-def main(arguments: list[str]) -> int:
-    """Write the files, or with ``--check`` name those that differ."""
-    wanted = files()
-    if arguments == ["--check"]:
-        wrong = [
-            name
-            for name, data in wanted.items()
-            if not (FOLDER / name).is_file() or (FOLDER / name).read_bytes() != data
-        ]
-        print("differ:" if wrong else "all golden files are as make.py makes them", *wrong)
-        return 1 if wrong else 0
-    for name, data in wanted.items():
-        (FOLDER / name).write_bytes(data)
-    print(f"{len(wanted)} files, {sum(map(len, wanted.values()))} bytes")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(FOLDER, files(), sys.argv[1:]))
