@@ -118,6 +118,9 @@ class Session:
             If store or pubsub failed; the announcement is then retried by `republish`.
         """
         draft = self.sender.draft(contribution)
+        with self._lock:
+            room = self.peer.make_room()
+        self._drop(room)
         cid = self.transport.put(draft.payload)
         self.traffic.bytes_sent += len(draft.payload)
         self._announce(

@@ -39,6 +39,15 @@ class Chain:
         announcement = replace(draft, sequence=self.sequence + 1, previous=previous)
         return self.publish(announcement, encode_announcement(announcement, self._identity))
 
+    def make_room(self) -> list[Event]:
+        """Return a Drop for each payload that would be beyond those kept if there were one more.
+
+        Where one alone is kept it stays: without it there would be nothing to fetch.
+        """
+        excess = self.published[: 1 - max(2, self._charter.gossip.n_kept)]
+        del self.published[: len(excess)]
+        return [Drop(cid) for cid in excess]
+
     def publish(self, announcement: Announcement, data: bytes) -> list[Event]:
         """Make a signed announcement the head, and return it for publishing."""
         return [Publish(self._charter.topic, data), *self.take_over(announcement, data)]

@@ -238,6 +238,10 @@ class Peer:
             )
         )
 
+    def make_room(self) -> list[Event]:
+        """Return a Drop for what the charter no longer keeps once the next payload is stored."""
+        return self._chain.make_room()
+
     def republish(self, now: float) -> list[Event]:
         """Repeat the last announcement, for peers that missed it; empty before the first.
 

@@ -15,6 +15,7 @@ from learnae.swarm import Kind, Peer, PeerState, announcement_cid, decode_announ
 from learnae.swarm.events import Adopted
 from learnae.transports import cid_of
 from learnae.transports.memory import MemoryNetwork
+from learnae.transports.seam import Buffer
 
 SWARM = charter(keep=2, fan_in=2)
 
@@ -81,8 +82,48 @@ def test_keep(network: MemoryNetwork) -> None:
         ann.params = full(value)
         cids.append(cid_of(ann.publish().payload))
         assert ann.transport.owned() == cids[-2:]
-    ann.publish()  # the same bytes again
-    assert ann.transport.owned() == cids[-2:]
+    ann.publish()  # the same bytes again, for which there was no need to make room
+    assert ann.transport.owned() == cids[-1:]
+
+
+@pytest.mark.parametrize(("keep", "before", "after"), [(1, 1, 2), (2, 1, 2), (3, 2, 3)])
+def test_room_is_made_before_a_payload_is_stored(
+    network: MemoryNetwork, keep: int, before: int, after: int
+) -> None:
+    """A store holds no more than is kept, but never nothing."""
+    ann = Member(network, 1, charter(keep=keep))
+    held = []
+    put = ann.transport.put
+
+    def watched(data: Buffer) -> bytes:
+        held.append(len(ann.transport.owned()))
+        cid = put(data)
+        held.append(len(ann.transport.owned()))
+        return cid
+
+    ann.transport.put = watched  # type: ignore[method-assign]
+    for value in range(6):
+        ann.params = full(value)
+        ann.publish()
+    assert held[-6:] == [before, after] * 3
+    assert len(ann.transport.owned()) == keep
+
+
+def test_a_put_that_fails_again_and_again_takes_no_more_room(network: MemoryNetwork) -> None:
+    ann, transport = unreliable(network, 1)
+    for value in range(3):
+        ann.params = full(value)
+        ann.publish()
+    newest = ann.transport.owned()[-1]
+    transport.failing = {"put": 4}
+    for _ in range(4):
+        with pytest.raises(TransportError):
+            ann.publish()
+        assert ann.transport.owned() == [newest]
+    ann.params = full(9.0)
+    ann.publish()
+    assert ann.transport.owned()[0] == newest
+    assert len(ann.transport.owned()) == 2
 
 
 def test_a_failed_publication_leaves_nothing_behind(network: MemoryNetwork) -> None:

@@ -177,6 +177,22 @@ def test_announcements_are_chained_and_old_payloads_dropped() -> None:
     assert topics == {me.charter.topic}
 
 
+@pytest.mark.parametrize(("keep", "stay"), [(1, 1), (2, 1), (4, 3)])
+def test_room_for_the_next_payload(keep: int, stay: int) -> None:
+    me = peer(0, charter(keep=keep))
+    assert me.make_room() == []
+    for round_ in range(keep + 2):
+        weights(me, round_)
+    published = me.published
+    drops = me.make_room()
+    assert drops == [Drop(cid) for cid in published[: keep - stay]]
+    assert me.published == published[keep - stay :]
+    assert me.make_room() == [], "whoever fails to store it asks again"
+    weights(me, 99)
+    assert len(me.published) == keep
+    assert me.published[:-1] == published[1:]
+
+
 def test_a_payload_announced_again_is_kept() -> None:
     me = peer(0, charter(keep=2))
     said = [
