@@ -34,6 +34,7 @@ __all__ = [
     "DAG_CBOR",
     "N_LINKS",
     "Subtree",
+    "blocks_of",
     "cid_from_text",
     "cid_of",
     "cid_text",
@@ -106,9 +107,16 @@ def leaf_of(chunk: memoryview) -> Subtree:
 
 def root_of(leaves: list[Subtree], *, n_links: int = N_LINKS) -> bytes:
     """Compute the CID of an object from its chunks in order; at least one."""
+    return blocks_of(leaves, n_links=n_links)[-1]
+
+
+def blocks_of(leaves: list[Subtree], *, n_links: int = N_LINKS) -> list[bytes]:
+    """Compute the CIDs of all blocks of an object, its own last, from its chunks in order."""
+    blocks = [leaf.cid for leaf in leaves]
     while len(leaves) > 1:
         leaves = [_node(leaves[i : i + n_links]) for i in range(0, len(leaves), n_links)]
-    return leaves[0].cid
+        blocks += [node.cid for node in leaves]
+    return blocks
 
 
 def node_cid(data: Buffer) -> bytes:

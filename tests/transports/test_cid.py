@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.transports.cid import CHUNK_NBYTES, cid_from_text, cid_of, cid_text, is_cid
+from learnae.transports.cid import (
+    CHUNK_NBYTES,
+    blocks_of,
+    cid_from_text,
+    cid_of,
+    cid_text,
+    is_cid,
+    leaf_of,
+)
 
 # Printed by Kubo 0.43.0 for a file with the first n bytes of SHAKE-256("learnae"):
 #   ipfs add -Q --only-hash --cid-version=1 --raw-leaves --chunker=size-<chunk> <file>
@@ -44,6 +52,19 @@ def sample(n: int) -> bytes:
 @pytest.mark.parametrize(("n", "chunk", "expected"), KUBO)
 def test_as_kubo(n: int, chunk: int, expected: str) -> None:
     assert cid_text(cid_of(sample(n), chunk_nbytes=chunk)) == expected
+
+
+def test_the_blocks_of_an_object() -> None:
+    """Leaves, then the nodes over them, level by level: 175 chunks need two nodes and a root."""
+    data, chunk = sample(175 * 64), 64
+    leaves = [leaf_of(memoryview(data)[i : i + chunk]) for i in range(0, len(data), chunk)]
+    blocks = blocks_of(leaves)
+    assert len(blocks) == len(set(blocks)) == 175 + 2 + 1
+    assert blocks[:175] == [leaf.cid for leaf in leaves]
+    assert blocks[-1] == cid_of(data, chunk_nbytes=chunk)
+    assert blocks[175] == cid_of(data[: 174 * chunk], chunk_nbytes=chunk)
+    assert blocks[176][:2] == b"\x01\x70", "a node, though there is but one leaf below it"
+    assert blocks_of(leaves[:1]) == [leaves[0].cid]
 
 
 def test_published_cid() -> None:

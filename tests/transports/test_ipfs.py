@@ -235,6 +235,41 @@ def test_the_repo_stays_small(pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTranspo
     assert len(ann.owned()) == keep
 
 
+def test_what_others_need_is_not_removed(
+    pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTransport],
+) -> None:
+    """Blocks that objects share, and objects that a user has pinned."""
+    _, two, ann, bob = pair
+    bob.reach(ann.addresses())
+    shared = sample(MIB)
+    objects = [shared + sample(MIB, i) for i in range(1, KEEP_FETCHED + 3)]
+    cids = [ann.put(data) for data in objects]
+    for cid, data in zip(cids, objects, strict=True):
+        assert bob.get(cid, 2 * MIB, 10.0) == data
+        if cid == cids[1]:
+            two.rpc().call("pin/add", cid_text(cid))
+    until(lambda: len(two.blocks(cid_text(cids[0]))) < 3)  # the root and its own chunk are gone
+    ann.close()
+    assert bob.get(cids[1], 2 * MIB, 1.0) == objects[1], "the user's"
+    assert bob.get(cids[-1], 2 * MIB, 1.0) == objects[-1]
+    assert len(two.blocks(cid_text(cids[-1]))) == 3
+    assert (two.blocks(cid_text(cid_of(shared))), bob.owned()) != ([], [])
+
+
+def test_room_is_made_before_an_object_comes(
+    pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTransport],
+) -> None:
+    """The daemon never holds more large ones than it keeps, and needs one request for it."""
+    _, two, ann, bob = pair
+    bob.reach(ann.addresses())
+    n_seen = []
+    for i in range(10):
+        cid = ann.put(sample(2 * MIB, i))
+        bob.get(cid, 2 * MIB, 10.0)
+        n_seen.append(sum(1 for _ in (two.repo / "blocks").rglob("*.data")) // 3)
+    assert max(n_seen) == KEEP_FETCHED, n_seen
+
+
 def test_an_object_in_pieces_is_collected(
     pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTransport],
 ) -> None:

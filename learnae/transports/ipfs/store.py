@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import warnings
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,16 +22,17 @@ from learnae.transports.cid import (
     CHUNK_NBYTES,
     N_LINKS,
     Subtree,
+    blocks_of,
     cid_from_text,
     cid_of,
     cid_text,
     is_cid,
     leaf_of,
     node_cid,
-    root_of,
 )
 from learnae.transports.ipfs.fetched import Fetched
 from learnae.transports.ipfs.leaves import read_leaves
+from learnae.transports.ipfs.removing import Removal, Unwanted
 from learnae.transports.ipfs.rpc import Refused, Rpc, TooSlow, Unreachable
 from learnae.transports.seam import MAX_NODE_NBYTES, Buffer
 
@@ -51,7 +52,6 @@ _ASK_AGAIN_S = 5.0
 _PUT_S = 120.0
 _SMALL_S = 15.0
 _GC_EVERY_S = 600.0
-_RM_BATCH = 100  # names in one request
 _ADD = {
     "cid-version": "1",
     "raw-leaves": "true",
@@ -91,10 +91,14 @@ class IpfsStore:
         self._lock = threading.Lock()
         self._counter = 0
         self._fetched = Fetched()
-        self._unwanted: deque[bytes] = deque()
+        self._removal = Removal(rpc, self._prefix)
+        self._unwanted: dict[bytes, Unwanted] = {}
         self._litter = rpc.repo is not None
         self._last_gc = -_GC_EVERY_S
-        self._owned: OrderedDict[bytes, None] = OrderedDict.fromkeys(self._pinned())
+        # With their blocks; of what an earlier process has put only the daemon knows them.
+        self._owned: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict.fromkeys(
+            self._pinned(), ()
+        )
 
     # -- objects -------------------------------------------------------------------------
 
@@ -104,17 +108,17 @@ class IpfsStore:
             self._counter = max(self._counter + 1, time.time_ns())
             pin_name = f"{self._prefix}{self._counter:016x}"
         try:
-            cid = self._add(data, pin_name)
+            blocks = self._add(data, pin_name)
         except Refused as error:
             if "no space left" not in str(error) and "quota" not in str(error):
                 raise
-            cid = self._add_after_collecting(data, pin_name)
+            blocks = self._add_after_collecting(data, pin_name)
+        cid = blocks[-1]
         with self._lock:
-            self._owned[cid] = None
+            self._owned[cid] = tuple(blocks)
             self._owned.move_to_end(cid)
             self._fetched.forget(cid)
-            with contextlib.suppress(ValueError):
-                self._unwanted.remove(cid)
+            self._unwanted.pop(cid, None)
         return cid
 
     def get(self, cid: bytes, max_nbytes: int, deadline_s: float) -> memoryview:
@@ -122,36 +126,38 @@ class IpfsStore:
         _text(cid)
         if cid == _EMPTY:
             return memoryview(b"")  # Kubo does not send blocks without bytes; nor need it
+        deadline = time.monotonic() + deadline_s
         with self._lock:
-            self._fetched.begin(cid)
-            with contextlib.suppress(ValueError):
-                self._unwanted.remove(cid)
-        self._wake()  # to make room for it before it has come
+            blocks = self._fetched.begin(cid)
+            self._unwanted.pop(cid, None)
+        self._make_room(deadline_s)
         data = None
         try:
-            data = self._read_twice(cid, max_nbytes, deadline_s)
+            data = self._read_twice(blocks, max_nbytes, deadline)
         except TransportError:
             self._litter = True
             self._throw_away(cid)  # what came of it, or comes too late
             raise
         finally:
             with self._lock:
-                self._fetched.end(cid, None if data is None or cid in self._owned else len(data))
+                own = cid in self._owned
+                self._fetched.end(blocks, None if data is None or own else len(data))
         return data
 
-    def _read_twice(self, cid: bytes, max_nbytes: int, deadline_s: float) -> memoryview:
+    def _read_twice(self, blocks: list[bytes], max_nbytes: int, deadline: float) -> memoryview:
         """Ask for an object, and once more if nothing comes."""
-        deadline = time.monotonic() + deadline_s
         try:
-            return self._read(cid, max_nbytes, deadline_s, _ASK_AGAIN_S)
+            return self._read(blocks, max_nbytes, deadline, _ASK_AGAIN_S)
         except NotFound:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
+            if time.monotonic() >= deadline:
                 raise
-        return self._read(cid, max_nbytes, left_s, SILENCE_S - _ASK_AGAIN_S)
+        return self._read(blocks, max_nbytes, deadline, SILENCE_S - _ASK_AGAIN_S)
 
-    def _read(self, cid: bytes, max_nbytes: int, deadline_s: float, silence_s: float) -> memoryview:
-        """Ask the daemon for an object once, and verify it."""
+    def _read(
+        self, blocks: list[bytes], max_nbytes: int, deadline: float, silence_s: float
+    ) -> memoryview:
+        """Ask the daemon for an object once, verify it, and add its blocks to its own."""
+        cid, deadline_s = blocks[0], deadline - time.monotonic()
         text = cid_text(cid)
         n_read = 0
         try:
@@ -167,6 +173,7 @@ class IpfsStore:
                 leaves = []
                 for leaf in read_leaves(answer, data, text):
                     leaves.append(leaf)
+                    blocks.append(leaf.cid)
                     n_read += leaf.file_nbytes
         except TransportError as error:
             if n_read == 0 and _is_absence(error):
@@ -174,8 +181,10 @@ class IpfsStore:
             raise
         if n is not None and n_read < n:
             raise TransportError(f"{text}: only {n_read} of {n} bytes came")
-        if root_of(leaves) != cid:
+        *below, root = blocks_of(leaves)
+        if root != cid:
             raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
+        blocks[1:] = below
         return memoryview(data)[:n_read].toreadonly()
 
     def drop(self, cid: bytes) -> None:
@@ -183,11 +192,10 @@ class IpfsStore:
         _text(cid)
         with self._lock:
             known = cid in self._owned or cid in self._fetched
-            self._owned.pop(cid, None)
+            blocks = self._owned.pop(cid, ())
             self._fetched.forget(cid)
-        if not known:
-            return
-        self._discard_or_later(cid)
+        if known:
+            self._remove([Unwanted(cid, blocks)])
 
     def owned(self) -> list[bytes]:
         """List what this peer has put; see `learnae.transports.seam.Transport.owned`."""
@@ -235,23 +243,17 @@ class IpfsStore:
     def drop_node(self, cid: bytes) -> None:
         """Unpin and remove a node; see `learnae.transports.seam.Nodes.drop_node`."""
         _text(cid)
-        self._discard_or_later(cid)
+        self._remove([Unwanted(cid)])
 
     # -- keeping the repo small ----------------------------------------------------------
 
     def tick(self) -> None:
         """Remove what is no longer wanted."""
+        self._make_room(_SMALL_S)
         with self._lock:
-            self._unwanted.extend(self._fetched.take_surplus())
-        while self._unwanted:
-            cid = self._unwanted.popleft()
-            try:
-                self._discard(cid)
-            except Refused as error:
-                log.debug("discard: %s", error)
-            except TransportError:
-                self._unwanted.append(cid)
-                return
+            unwanted = list(self._unwanted.values())
+            self._unwanted.clear()
+        self._remove(unwanted)
         # Pieces of objects that never came whole have no name here: only the daemon knows them.
         if self._litter and self._rpc.repo and time.monotonic() - self._last_gc > _GC_EVERY_S:
             self._litter, self._last_gc = False, time.monotonic()
@@ -261,38 +263,34 @@ class IpfsStore:
     def _throw_away(self, cid: bytes) -> None:
         with self._lock:
             if cid not in self._owned and cid not in self._fetched:
-                self._unwanted.append(cid)
+                self._unwanted[cid] = Unwanted(cid, pinned=False)
         self._wake()
 
-    def _discard_or_later(self, cid: bytes) -> None:
+    def _make_room(self, limit_s: float) -> None:
+        """Remove the fetched objects for which there is no room, within `limit_s` seconds."""
+        with self._lock:
+            surplus = self._fetched.take_surplus()
+        self._remove(
+            [Unwanted(blocks[0], tuple(blocks), pinned=False) for blocks in surplus], limit_s
+        )
+
+    def _remove(self, unwanted: list[Unwanted], limit_s: float = _SMALL_S) -> None:
+        """Remove objects, or note them for when the daemon is back."""
+        with self._lock:
+            needed = self._fetched.needed()
+            unwanted = [
+                item for item in unwanted if item.cid not in needed and item.cid not in self._owned
+            ]
         try:
-            self._discard(cid)
+            self._removal.remove(unwanted, needed, min(limit_s, _SMALL_S))
+        except Refused as error:
+            log.debug("remove: %s", error)
         except TransportError as error:
-            log.debug("drop: %s", error)
-            self._unwanted.append(cid)  # once more when the daemon is back
+            log.debug("remove later: %s", error)
+            with self._lock:
+                self._unwanted.update((item.cid, item) for item in unwanted)
 
-    def _discard(self, cid: bytes) -> None:
-        """Unpin an object if the pin is ours, and remove those of its blocks nobody else pins."""
-        text = cid_text(cid)
-        pins = self._pins(text)
-        if text in pins:
-            if not str(pins[text].get("Name", "")).startswith(self._prefix):
-                return  # another peer of this daemon stores the same bytes
-            with self._client() as client:
-                client.pin.rm(text, recursive=pins[text].get("Type") != "direct")
-        blocks = [text]
-        if cid[1] == 0x70:
-            options = {"recursive": "true", "unique": "true", "offline": "true"}
-            with contextlib.suppress(Refused):  # of an object in pieces not even the root is there
-                for ref in self._rpc.call("refs", text, deadline_s=_SMALL_S, options=options):
-                    if ref.get("Ref"):
-                        blocks.append(str(ref["Ref"]))
-        for start in range(0, len(blocks), _RM_BATCH):
-            batch = blocks[start : start + _RM_BATCH]
-            options = {"force": "true", "quiet": "true"}
-            self._rpc.call("block/rm", *batch, deadline_s=_SMALL_S, options=options)
-
-    def _add_after_collecting(self, data: Buffer, pin_name: str) -> bytes:
+    def _add_after_collecting(self, data: Buffer, pin_name: str) -> list[bytes]:
         cure = "free space on its disk, or move its repo to a larger one"
         try:
             self._collect()
@@ -304,8 +302,8 @@ class IpfsStore:
 
     # -- the daemon ----------------------------------------------------------------------
 
-    def _add(self, data: Buffer, pin_name: str) -> bytes:
-        """Stream an object to the daemon, name it on the way, and compare the two names."""
+    def _add(self, data: Buffer, pin_name: str) -> list[bytes]:
+        """Stream an object to the daemon, and return its blocks, named on the way."""
         options = {**_ADD, "pin-name": pin_name}
         leaves: list[Subtree] = []
 
@@ -314,25 +312,17 @@ class IpfsStore:
 
         found = self._rpc.call("add", deadline_s=_PUT_S, body=data, options=options, watch=watch)
         stored = str(found[-1].get("Hash")) if found else "nothing"
-        cid = root_of(leaves)
-        if stored != cid_text(cid):
+        blocks = blocks_of(leaves)
+        if stored != cid_text(blocks[-1]):
             raise TransportError(
-                f"the IPFS daemon at {self._rpc.where} stored {cid_text(cid)} as {stored[:80]}"
+                f"the IPFS daemon at {self._rpc.where} stored {cid_text(blocks[-1])} as "
+                f"{stored[:80]}"
             )
-        return cid
+        return blocks
 
     def _collect(self) -> None:
         with self._client(_PUT_S) as client:
             client.repo.gc(quiet=True)
-
-    def _pins(self, text: str) -> dict[str, Any]:
-        options = {"names": "true"}
-        try:
-            found = self._rpc.call("pin/ls", text, deadline_s=_SMALL_S, options=options)
-        except Refused:  # "is not pinned"
-            return {}
-        keys = found[0].get("Keys") if found else None
-        return keys if isinstance(keys, dict) else {}
 
     def _pinned(self) -> Iterator[bytes]:
         """Yield the objects that are pinned under this peer's name, oldest first."""
