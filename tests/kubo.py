@@ -110,7 +110,7 @@ class Kubo:
         options = {"recursive": "true", "offline": "true"}
         listing += self.rpc().call("refs", cid_text, options=options)
         names = [_file_of(entry["Ref"]) for entry in listing if entry.get("Ref")]
-        paths = [self.repo / "blocks" / name[-3:-1] / f"{name}.data" for name in names]
+        paths = [self.repo / "blocks" / name[-2] / f"{name}.data" for name in names]
         return [path for path in paths if path.exists()]
 
 

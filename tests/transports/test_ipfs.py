@@ -235,6 +235,23 @@ def test_the_repo_stays_small(pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTranspo
     assert len(ann.owned()) == keep
 
 
+def test_what_was_removed_takes_no_room(
+    pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTransport],
+) -> None:
+    """By the daemon's own reckoning: folders that it once made for a block count too."""
+    one, _, ann, _ = pair
+
+    def size() -> int:
+        stat = one.rpc().call("repo/stat", options={"size-only": "true"})
+        return int(stat[0]["RepoSize"])
+
+    before = size()
+    for i in range(200):
+        ann.drop(ann.put(sample(100, i)))
+    grown = size() - before
+    assert grown < 32 * 4096 + 200 * 1024, f"{grown} bytes"
+
+
 def test_what_others_need_is_not_removed(
     pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTransport],
 ) -> None:
