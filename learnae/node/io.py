@@ -185,13 +185,11 @@ class IoThread:
             raise RuntimeError("the I/O thread stopped; see the log") from self._failure
 
     def _run(self) -> None:
-        yields = False
         try:
             while not self._closing:
                 self._wake.wait(self._poll_s)
                 self._wake.clear()
-                if self._training and not yields:
-                    yields = True
+                if self._training:
                     yield_to_training()
                 # Those asked for before this turn: what is left during it waits for the next.
                 asked = [self._drains.popleft() for _ in range(len(self._drains))]
