@@ -1,13 +1,18 @@
 """What a hostile member of a swarm costs the others, over real Kubo daemons.
 
-    python bench/ipfs_hostile.py [--attack NAME ...] [--blocks 3] [--rounds 8] [--json]
+    python bench/ipfs_hostile.py [--attack NAME ...] [--blocks 8] [--rounds 4] [--json]
 
 Two honest peers and a hostile one, each with a daemon in a private network on loopback. The peer
 that is measured does rounds of fixed work on one thread and exchanges models of a megabyte with
 the other. Blocks of rounds with and without the attack alternate. Reported for each attack: the
-median round without and with it and by how much it is longer, and what the attack adds to the
-CPU time of the peer's process and of its daemon, as a part of the round. The hostile process
-and its daemon run at the lowest priority, since in the field they are somebody else's machine.
+median round without and with it and by how much it is longer (median over pairs of blocks), and
+what the attack adds to the CPU time of the peer's process, training left out, and of its daemon, as
+a part of the round.
+
+In the field the others are on machines of their own. Here the measured peer and its daemon have one
+CPU for themselves; everybody else has another, which is kept busy all the time, so that what CPUs
+share (clock, caches, the way to memory) is no different without the attack. The hostile process
+and its daemon have the lowest priority there. With ``--shared`` all run on all CPUs.
 
 Behaviour is reported as well: under every attack models of the honest peer must go on coming, and
 none of them may be refused. Exit status 1 if not.
@@ -16,6 +21,7 @@ none of them may be refused. Exit status 1 if not.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -25,6 +31,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +69,42 @@ NAMES = ("ann", "bob", "eve")
 READY_S = 60.0
 
 
+class Cpus:
+    """One CPU for whom we measure and one for the rest of the world, if there are two."""
+
+    def __init__(self, shared: bool) -> None:
+        self._all = os.sched_getaffinity(0)
+        self.are_apart = not shared and len(self._all) > 1
+        first, second = sorted(self._all)[:2] if self.are_apart else (0, 0)
+        self._measured, self._others = {first}, {second}
+
+    @contextlib.contextmanager
+    def of(self, measured: bool) -> Iterator[None]:
+        """Whatever is started in the block, processes and threads, runs on that CPU."""
+        before = os.sched_getaffinity(0)
+        if self.are_apart:
+            os.sched_setaffinity(0, self._measured if measured else self._others)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Keep the others' CPU busy with what gives way to everything else."""
+        if not self.are_apart:
+            yield
+            return
+        with self.of(measured=False):
+            idler = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        os.sched_setscheduler(idler.pid, os.SCHED_IDLE, os.sched_param(0))
+        try:
+            yield
+        finally:
+            idler.kill()
+            idler.wait()
+
+
 def parameters() -> dict[str, np.ndarray[Any, Any]]:
     return {"w": np.random.default_rng(1).standard_normal(N_PARAMS, np.float32)}
 
@@ -79,13 +122,13 @@ class Work:
             np.cos(self._array, out=self._array)
         return time.thread_time() - began
 
-    def __call__(self) -> None:
-        self._cpu_s(self._n)
+    def __call__(self) -> float:
+        """Train; return the CPU seconds that it took."""
+        return self._cpu_s(self._n)
 
 
-def do_round(peer: JoinedPeer, params: Any, work: Work) -> Any:
-    """Train, change the params a little, exchange."""
-    work()
+def exchange(peer: JoinedPeer, params: Any) -> Any:
+    """Change the params a little, as training would, and exchange."""
     params["w"] = params["w"] + np.float32(1e-4)
     return peer.exchange(params, samples=1)
 
@@ -105,7 +148,8 @@ def be_honest(folder: Path, round_s: float) -> None:
     with join(folder, "bob") as peer:
         params = peer.params
         while not ended.is_set():
-            params = do_round(peer, params, work)
+            work()
+            params = exchange(peer, params)
             ended.wait(round_s)  # leaves the second core to the others half of the time
 
 
@@ -219,17 +263,17 @@ class Measured:
 
     def block(self, n_rounds: int) -> dict[str, float]:
         """Do some rounds and return the medians and sums over them."""
-        seconds = []
+        seconds, trained_s = [], 0.0
         cpu, daemon_cpu = time.process_time(), cpu_of(self.daemon_pid)
         for _ in range(n_rounds):
             began = time.perf_counter()
-            self.params = do_round(self.peer, self.params, self.work)
+            trained_s += self.work()
+            self.params = exchange(self.peer, self.params)
             seconds.append(time.perf_counter() - began)
         return {
             "round_s": statistics.median(seconds),
-            "cpu_s": (time.process_time() - cpu) / n_rounds,
+            "cpu_s": (time.process_time() - cpu - trained_s) / n_rounds,
             "daemon_cpu_s": (cpu_of(self.daemon_pid) - daemon_cpu) / n_rounds,
-            "took_s": sum(seconds),
         }
 
 
@@ -250,17 +294,19 @@ def under_attack(name: str, ann: Measured, eve: Role, n_blocks: int, rounds: int
     def median(rows: list[dict[str, float]], key: str) -> float:
         return statistics.median(row[key] for row in rows)
 
-    round_s = median(calm, "round_s")
+    def added(key: str, unit: str) -> float:
+        return statistics.median(
+            (b[key] - c[key]) / c[unit] for b, c in zip(bad, calm, strict=True)
+        )
+
     return {
         "attack": name,
         "per_s": done / took_s,
-        "calm_s": round_s,
+        "calm_s": median(calm, "round_s"),
         "attacked_s": median(bad, "round_s"),
-        "longer": statistics.median(
-            b["round_s"] / c["round_s"] - 1 for b, c in zip(bad, calm, strict=True)
-        ),
-        "cpu": (median(bad, "cpu_s") - median(calm, "cpu_s")) / round_s,
-        "daemon_cpu": (median(bad, "daemon_cpu_s") - median(calm, "daemon_cpu_s")) / round_s,
+        "longer": added("round_s", "round_s"),
+        "cpu": added("cpu_s", "round_s"),
+        "daemon_cpu": added("daemon_cpu_s", "round_s"),
         "honest_heard": heard,
         "honest_refused": ann.fates.refused,
     }
@@ -268,6 +314,7 @@ def under_attack(name: str, ann: Measured, eve: Role, n_blocks: int, rounds: int
 
 def measure(folder: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """Run the swarm and every attack on it."""
+    cpus = Cpus(asked.shared)
     (folder / "swarm.toml").write_text(CHARTER)
     key = create_swarm_key(folder / "swarm.key")
     text = kubo_swarm_key(key, learnae.parse_charter(CHARTER).swarm_id)
@@ -277,19 +324,23 @@ def measure(folder: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         for repo in repos.values():
             init_repo(repo, RepoOptions(swarm_key_text=text, listen=(LOOPBACK,)))
-        daemons = {name: start_daemon(repo) for name, repo in repos.items()}
+        daemons = {}
+        for name, repo in repos.items():
+            with cpus.of(measured=name == "ann"):
+                daemons[name] = start_daemon(repo)
         assert daemons["ann"].pid is not None and daemons["eve"].pid is not None
         os.setpriority(os.PRIO_PROCESS, daemons["eve"].pid, asked.nice)
         for name in ("bob", "eve"):
             Rpc(str(repos[name])).call("swarm/connect", daemons["ann"].addresses[0])
-        roles.append(Role("bob", folder, asked.round_seconds))
-        roles.append(Role("eve", folder, asked.round_seconds, asked.nice))
-        with join(folder, "ann") as peer:
+        with cpus.of(measured=False):
+            roles.append(Role("bob", folder, asked.round_seconds))
+            roles.append(Role("eve", folder, asked.round_seconds, asked.nice))
+        with cpus.of(measured=True), cpus.busy(), join(folder, "ann") as peer:
             bob = wait_for_identity(folder / "bob")
             ann = Measured(peer, Work(asked.round_seconds), daemons["ann"].pid, bob)
             if not ann.hears_bob(0):
                 raise SystemExit("the honest peers do not hear each other")
-            for name in asked.attack or ATTACKS:
+            for name in (name for name in ATTACKS if name in (asked.attack or ATTACKS)):
                 found.append(under_attack(name, ann, roles[1], asked.blocks, asked.rounds))
     finally:
         for role in roles:
@@ -303,9 +354,10 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--attack", action="append", choices=list(ATTACKS))
-    parser.add_argument("--blocks", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--round-seconds", type=float, default=0.4)
+    parser.add_argument("--shared", action="store_true", help="all on all CPUs")
     parser.add_argument("--nice", type=int, default=19, help="of the hostile processes")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--role", choices=["bob", "eve"], help=argparse.SUPPRESS)
