@@ -20,7 +20,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from learnae.errors import TransportError
@@ -70,10 +70,12 @@ class Dialler:
     ----------
     rpc
         The daemon that dials. If it was named by its repo, the book is kept there in a file.
+    barred
+        The daemons that are not dialled.
     """
 
-    def __init__(self, rpc: Rpc) -> None:
-        self._rpc = rpc
+    def __init__(self, rpc: Rpc, barred: Container[str] = ()) -> None:
+        self._rpc, self._barred = rpc, barred
         self._book: OrderedDict[str, _Entry] = OrderedDict()
         self._own = ""
         self._only_loopback = False
@@ -98,6 +100,11 @@ class Dialler:
                 new |= self._enter(peer, tuple(dict.fromkeys(some))[:_PER_PEER])
         if new:
             self._wake.set()
+
+    def places(self) -> list[tuple[str, str]]:
+        """Return the daemons in the book, each with an address of its; several times if it has."""
+        with self._lock:
+            return [(peer, a) for peer, entry in self._book.items() for a in entry.addresses]
 
     def close(self) -> None:
         """Stop dialling."""
@@ -161,7 +168,10 @@ class Dialler:
             due = [
                 (entry.met is not met, entry.due, peer)
                 for peer, entry in self._book.items()
-                if peer != self._own and peer not in connected and entry.due <= now
+                if peer != self._own
+                and peer not in connected
+                and peer not in self._barred
+                and entry.due <= now
             ]
         return min(due)[2] if due else None
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from learnae.errors import TransportError
 from learnae.transports.folder import topic_name
+from learnae.transports.ipfs.barring import Bars
 from learnae.transports.ipfs.frames import (
     MAX_FRAME_NBYTES,
     Frame,
@@ -32,7 +33,7 @@ from learnae.transports.ipfs.quota import Quota
 from learnae.transports.ipfs.rpc import Answer, Refused, Rpc
 from learnae.transports.seam import MAX_MESSAGE_NBYTES
 
-__all__ = ["KEEP_MESSAGES", "Channel", "IpfsSubscription"]
+__all__ = ["KEEP_MESSAGES", "SAY_BURST", "SAY_PER_S", "Channel", "IpfsSubscription"]
 
 log = logging.getLogger("learnae.transports.ipfs")
 
@@ -56,6 +57,9 @@ _PATIENCE = 3  # questions about one sender without an answer
 _READY_S = 1.0
 _RETRY_S = (0.1, 2.0)
 _PUBLISH_S = 10.0
+#: What a transport says in a second, and at once. With rounds of milliseconds a peer would have
+#: more to say than anybody could use, and be taken for one that floods.
+SAY_PER_S, SAY_BURST = 25.0, 50.0
 _OVERTAKEN = 10  # how often a message is sent again that another one has overtaken
 _MAX_LINE_NBYTES = 4 * MAX_FRAME_NBYTES
 _MAX_HEAP_NBYTES = 8 << 20  # a message of libp2p has at most 1 MiB
@@ -83,9 +87,18 @@ class Channel:
         This transport's own.
     wake
         Called when `tick` has become due earlier than it said.
+    bars
+        The daemons that are not heard.
     """
 
-    def __init__(self, rpc: Rpc, topic: str, tag: bytes, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        topic: str,
+        tag: bytes,
+        wake: Callable[[], None],
+        bars: Bars | None = None,
+    ) -> None:
         topic_name(topic)  # one law for topics on all transports
         self._rpc, self._topic, self._tag, self._wake = rpc, _multibase(topic.encode()), tag, wake
         self._lock = threading.Lock()
@@ -95,9 +108,10 @@ class Channel:
         self._streams: OrderedDict[str, OrderedDict[bytes, _Stream]] = OrderedDict()
         self._n_streams = 0
         self._subscriptions: list[IpfsSubscription] = []
-        self._quota = Quota()
+        self._quota = Quota(bars)
         self._own: deque[Frame] = deque(maxlen=KEEP_MESSAGES)
         self._counter = time.time_ns()
+        self._spent, self._spent_at = 0.0, time.monotonic()
         self._began = self._said = time.monotonic()
         self._n_asked = self._n_beacons = 0
         self._ask_due = self._replay_due = math.inf
@@ -112,6 +126,7 @@ class Channel:
         if len(data) > MAX_MESSAGE_NBYTES:
             raise ValueError(f"a message of {len(data)} bytes: at most {MAX_MESSAGE_NBYTES}")
         with self._sending:
+            self._closing.wait(self._spend(time.monotonic(), 0.0))
             self._counter = max(self._counter + 1, time.time_ns())
             frame = Frame(Sign.MESSAGE, self._tag, self._counter, bytes(data))
             self._send(frame)
@@ -119,6 +134,13 @@ class Channel:
                 self._own.append(frame)
                 self._said, self._n_beacons = time.monotonic(), 0
         self._wake()
+
+    def _spend(self, now: float, n_messages: float) -> float:
+        """Note what is sent, and return how long to wait before the next message."""
+        with self._lock:
+            spent = max(0.0, self._spent - SAY_PER_S * (now - self._spent_at)) + n_messages
+            self._spent, self._spent_at = spent, now
+        return max(0.0, (spent + 1.0 - SAY_BURST) / SAY_PER_S)
 
     def subscribe(self) -> IpfsSubscription:
         """Begin with the newest messages of everybody heard; ask for those before that."""
@@ -207,6 +229,7 @@ class Channel:
 
     def _send(self, frame: Frame) -> None:
         body = encode_frame(frame)
+        self._spend(time.monotonic(), 1.0)
         for attempt in range(_OVERTAKEN):
             try:
                 self._rpc.call("pubsub/pub", self._topic, deadline_s=_PUBLISH_S, body=body)

@@ -2,27 +2,41 @@
 
 A member that sends thousands of messages a second would otherwise take from every other peer the
 time to parse, open and verify them. What an honest sender loses by this comes again: its counter
-tells that something is missing, and whoever misses it asks.
+tells that something is missing, and whoever misses it asks. Where it is a flood by any measure,
+its daemon is kept out (`learnae.transports.ipfs.barring`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-__all__ = ["BURST", "PER_S", "Quota"]
+from learnae.transports.ipfs.barring import Bars
+
+__all__ = ["BURST", "FLOOD_BURST", "FLOOD_PER_S", "PER_S", "Quota"]
 
 #: Messages a second, and at once, of one daemon. A peer says one thing a round, and repeats eight
 #: when it is asked, at most twice a second; a few peers may share a daemon.
 PER_S, BURST = 50.0, 100.0
+#: What is a flood: more than three peers say that share a daemon and always have something to say
+#: (`learnae.transports.ipfs.pubsub.SAY_PER_S`). So much costs a peer and its daemon a twentieth of
+#: a core, with what the daemon does before it hands a message on.
+FLOOD_PER_S, FLOOD_BURST = 100.0, 200.0
 _SENDERS = 1024
 _FROM = b'"from":"'
 
 
 class Quota:
-    """A bucket of tokens for each sender, found in a line without parsing it."""
+    """Two buckets of tokens for each sender, found in a line without parsing it.
 
-    def __init__(self) -> None:
-        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+    Parameters
+    ----------
+    bars
+        Where daemons that flood are reported, and who is not heard at all.
+    """
+
+    def __init__(self, bars: Bars | None = None) -> None:
+        self._bars = bars
+        self._buckets: OrderedDict[bytes, tuple[float, float, float]] = OrderedDict()
 
     def admits(self, line: bytes, now: float) -> bool:
         """Whether a line of ``pubsub/sub`` is within its sender's quota."""
@@ -31,10 +45,19 @@ class Quota:
             return False  # nothing that a daemon says
         start += len(_FROM)
         sender = line[start : line.find(b'"', start)]
-        tokens, since = self._buckets.pop(sender, (BURST, now))
+        tokens, patience, since = self._buckets.pop(sender, (BURST, FLOOD_BURST, now))
         tokens = min(BURST, tokens + PER_S * (now - since))
+        patience = min(FLOOD_BURST, patience + FLOOD_PER_S * (now - since)) - 1.0
         admitted = tokens >= 1.0
-        self._buckets[sender] = tokens - admitted, now
+        self._buckets[sender] = tokens - admitted, max(0.0, patience), now
         if len(self._buckets) > _SENDERS:
             self._buckets.popitem(last=False)
-        return admitted
+        return not self._is_kept_out(sender, patience, now) and admitted
+
+    def _is_kept_out(self, sender: bytes, patience: float, now: float) -> bool:
+        if self._bars is None:
+            return False
+        peer = sender.decode("ascii", "replace")
+        if patience < 0.0 or peer in self._bars:
+            self._bars.bar(peer, now)
+        return peer in self._bars

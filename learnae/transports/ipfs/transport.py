@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from learnae.errors import TransportError
 from learnae.transports.folder import is_peer_name
+from learnae.transports.ipfs.barring import Bars
 from learnae.transports.ipfs.dialling import Dialler, is_dialable, is_loopback
 from learnae.transports.ipfs.frames import TAG_NBYTES
 from learnae.transports.ipfs.pubsub import Channel, IpfsSubscription
@@ -88,7 +89,8 @@ class IpfsTransport:
         self._addresses: tuple[str, ...] = ()
         self._addresses_at = -math.inf
         self._store = IpfsStore(self._rpc, name, self._wake.set)
-        self._dialler = Dialler(self._rpc)
+        self._bars = Bars(self._rpc, lambda: self._dialler.places(), self._wake.set)
+        self._dialler = Dialler(self._rpc, self._bars)
         self._thread = threading.Thread(target=self._keep_up, name="learnae-ipfs", daemon=True)
         self._thread.start()
 
@@ -190,7 +192,9 @@ class IpfsTransport:
         with self._lock:
             self._require_open()
             if topic not in self._channels:
-                self._channels[topic] = Channel(self._rpc, topic, self._tag, self._wake.set)
+                self._channels[topic] = Channel(
+                    self._rpc, topic, self._tag, self._wake.set, self._bars
+                )
             return self._channels[topic]
 
     def _require_open(self) -> None:
@@ -198,7 +202,7 @@ class IpfsTransport:
             raise TransportError(f"the transport to {self._rpc.where} is closed")
 
     def _keep_up(self) -> None:
-        """Send signs when they are due, and remove what is no longer wanted."""
+        """Send signs when they are due, remove what is no longer wanted, keep floods out."""
         while not self._closed:
             self._wake.clear()
             due = time.monotonic() + _UPKEEP_EVERY_S
@@ -208,6 +212,7 @@ class IpfsTransport:
                 for channel in channels:
                     due = min(due, channel.tick(time.monotonic()))
                 self._store.tick()
+                due = min(due, self._bars.tick(time.monotonic()))
             except TransportError as error:
                 log.debug("upkeep: %s", error)
             self._wake.wait(max(0.0, due - time.monotonic()))
