@@ -15,6 +15,7 @@
     |   +-- BackendError       neither the compiled core nor numba can be used
     +-- TransportError         the store or pubsub failed; trying later may help
     |   +-- NotFound           no object with this CID within reach
+    |   +-- WrongObject        what has this CID cannot be what it was announced as
     |   +-- Unavailable        our own daemon is away, or does not answer in time
     +-- HostileBytes           bytes from outside were not what they claim to be
         +-- PayloadError       not a payload, damaged, or not acceptable
@@ -47,6 +48,7 @@ __all__ = [
     "TransportError",
     "Unavailable",
     "UsageError",
+    "WrongObject",
 ]
 
 
@@ -100,6 +102,10 @@ class TransportError(LearnaeError):
 
 class NotFound(TransportError):
     """No object with this CID is within reach."""
+
+
+class WrongObject(TransportError):
+    """What is stored under this CID is too large, or not sealed by the swarm, or damaged."""
 
 
 class Unavailable(TransportError):

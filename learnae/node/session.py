@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae import kernels
-from learnae.errors import HostileBytes, NotFound, SchemaError, TransportError, Unavailable
+from learnae import errors, kernels
+from learnae.errors import HostileBytes, SchemaError, TransportError
 from learnae.node.chains import Sender, largest_payload_nbytes
 from learnae.node.contribution import Contribution, Traffic
 from learnae.node.history import History
@@ -276,8 +276,8 @@ class Session:
         except TransportError as error:
             # Most often it was replaced by a newer one meanwhile, which will come; or it is our
             # own daemon that is away, which is nobody's fault.
-            missed = isinstance(error, (NotFound, Unavailable))
-            reachable, reason = False, str(error)
+            missed = isinstance(error, (errors.NotFound, errors.Unavailable))
+            reachable, reason = isinstance(error, errors.WrongObject), str(error)
         except HostileBytes as error:
             reason = str(error)
         with self._lock:

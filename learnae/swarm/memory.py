@@ -20,6 +20,9 @@ _NEVER = float("inf")
 # Seconds until an unreachable payload is tried again, and how often: a peer that is merely
 # restarting is back within these, and one that is gone costs four attempts.
 _RETRY_S = (1.0, 4.0, 16.0)
+# After so many refused payloads in a row a peer's next one waits for 1 s, then for 2, and so on:
+# to fetch them is what somebody who makes them costs the others.
+_REFUSALS, _LONGEST_S = 2, 16.0
 #: A fetch that nobody answered for so long was lost by our own program: its place is free again.
 #: Longer than any fetch may take: the largest models on the slowest links need many minutes.
 GIVE_UP_S = 3600.0
@@ -43,6 +46,7 @@ class Memory:
         self.in_flight: dict[str, Fetch] = {}
         self._since: dict[str, float] = {}
         self._failures: dict[tuple[str, bytes], tuple[int, float]] = {}
+        self._refusals: dict[str, tuple[int, float]] = {}
 
     def record(self, announcement: Announcement, cid: bytes, now: float) -> None:
         """Replace what is known of a peer, and make room if there are too many."""
@@ -102,6 +106,8 @@ class Memory:
             offer = record.offer
             if offer is None or peer_id in self.in_flight:
                 continue
+            if self._refusals.get(peer_id, (0, now))[1] > now:
+                continue
             kept = self.remembered.get(peer_id)
             if kept is not None and kept.cid == offer.cid:
                 continue
@@ -121,10 +127,20 @@ class Memory:
         self._failures[key] = times + 1, now + wait_s
         if len(self._failures) > _MAX_FAILURES:
             del self._failures[next(iter(self._failures))]
+        if final:
+            self._refuse(fetch.peer_id, now)
+
+    def _refuse(self, peer_id: str, now: float) -> None:
+        times = self._refusals.pop(peer_id, (0, 0.0))[0] + 1
+        wait_s = 2.0 ** min(times - _REFUSALS, 10) if times >= _REFUSALS else 0.0
+        self._refusals[peer_id] = times, now + min(wait_s, _LONGEST_S)
+        if len(self._refusals) > _MAX_FAILURES:
+            del self._refusals[next(iter(self._refusals))]
 
     def keep(self, fetch: Fetch, own_round: int) -> list[Forgot]:
         """Remember an accepted payload; return what had to go for it."""
         self._failures.pop((fetch.peer_id, fetch.cid), None)
+        self._refusals.pop(fetch.peer_id, None)
         forgot = self.forget(fetch.peer_id)
         self.remembered[fetch.peer_id] = Remembered(
             fetch.peer_id, fetch.cid, fetch.sequence, fetch.round, fetch.samples, own_round

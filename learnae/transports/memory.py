@@ -27,7 +27,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from learnae.errors import NotFound, TransportError
+from learnae.errors import NotFound, TransportError, WrongObject
 from learnae.transports.cid import DAG_CBOR, cid_of, cid_text, is_cid, node_cid
 from learnae.transports.faults import Faults, Partition
 from learnae.transports.seam import MAX_MESSAGE_NBYTES, MAX_NODE_NBYTES, Buffer
@@ -329,7 +329,7 @@ def _is_node(cid: bytes) -> bool:
 
 def _capped(data: bytes, cid: bytes, max_nbytes: int) -> bytes:
     if len(data) > max_nbytes:
-        raise TransportError(
+        raise WrongObject(
             f"{cid_text(cid)} holds {len(data)} bytes, more than the {max_nbytes} accepted"
         )
     return data

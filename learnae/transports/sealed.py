@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from learnae.errors import NotFound, TransportError
+from learnae.errors import NotFound, TransportError, WrongObject
 from learnae.transports.atomic import explain, replace_file
 from learnae.transports.cid import cid_text, node_cid
 from learnae.transports.envelope import (
@@ -89,8 +89,8 @@ class SealedTransport:
         sealed = self.inner.get(cid, sealed_nbytes(max(0, max_nbytes)), deadline_s)
         try:
             return self._objects.open(sealed, max_nbytes)
-        except TransportError as error:
-            raise TransportError(f"{cid_text(cid)}: {error}") from error
+        except WrongObject as error:
+            raise WrongObject(f"{cid_text(cid)}: {error}") from error
 
     def drop(self, cid: bytes) -> None:
         """Stop storing this peer's copy."""

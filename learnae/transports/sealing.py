@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from learnae.errors import TransportError
+from learnae.errors import WrongObject
 from learnae.transports.keys import derive
 from learnae.transports.seam import Buffer
 
@@ -102,16 +102,16 @@ class ObjectSeal:
 
         Raises
         ------
-        TransportError
+        WrongObject
             Larger than `max_nbytes` (before memory is allocated), not a sealed object, changed
             in any way, or sealed with another key.
         """
         with memoryview(sealed) as whole, whole.cast("B") as view:
             nbytes = _content_nbytes(view.nbytes)
             if nbytes is None or view[: len(_MAGIC)] != _MAGIC:
-                raise TransportError("not an object that was sealed by this version of learnae")
+                raise WrongObject("not an object that was sealed by this version of learnae")
             if nbytes > max_nbytes:
-                raise TransportError(f"{nbytes} bytes inside, at most {max_nbytes} are accepted")
+                raise WrongObject(f"{nbytes} bytes inside, at most {max_nbytes} are accepted")
             salt = bytes(view[len(_MAGIC) : _HEADER_NBYTES])
             content = bytearray(nbytes)
             self._open_chunks(_cipher(self._root, salt), view[_HEADER_NBYTES:], content)
@@ -127,7 +127,7 @@ class ObjectSeal:
                 try:
                     cipher.decrypt_into(_nonce(i, i == n_chunks - 1), chunk, None, target)
                 except InvalidTag as error:
-                    raise TransportError(
+                    raise WrongObject(
                         "changed on the way, or sealed with another swarm's key"
                     ) from error
 

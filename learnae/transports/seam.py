@@ -81,8 +81,11 @@ class Store(Protocol):
         ------
         NotFound
             Nobody within reach has it.
+        WrongObject
+            Nobody has it as it should be, as far as that can be told: larger than `max_nbytes`,
+            not sealed as all are.
         TransportError
-            Larger than `max_nbytes`, too slow, unreadable, or not the bytes that `cid` names.
+            Too slow, unreadable, or not the bytes that `cid` names.
         """
         ...
 

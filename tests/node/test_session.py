@@ -254,6 +254,14 @@ def test_a_payload_that_nobody_has(network: MemoryNetwork) -> None:
     assert me.session.traffic.rejected == 0, "it may have been replaced by a newer one"
 
 
+def test_what_can_be_no_payload_is_asked_for_once(network: MemoryNetwork) -> None:
+    liar, me = Member(network, 1, SWARM), Member(network, 2, SWARM)
+    liar.announce(liar.transport.put(bytes(10_000)))
+    assert me.hear() == [False]
+    assert me.hear(NOW + 100) == []
+    assert (me.session.traffic.missed, me.session.traffic.rejected) == (0, 1)
+
+
 def test_nobody_is_blamed_for_our_own_daemon(
     network: MemoryNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

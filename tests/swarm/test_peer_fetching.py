@@ -140,6 +140,20 @@ def test_a_refused_payload_is_never_fetched_again() -> None:
     assert len(me.wanted(NOW)) == 1  # the next one has its own chance
 
 
+def test_who_is_refused_again_and_again_is_waited_for() -> None:
+    """Making models that are refused costs others no more than a fetch now and then."""
+    me, you = peer(0), peer(1)
+    now, waits = NOW, []
+    for round_ in range(1, 10):
+        hear(me, message(weights(you, round_)))
+        tries = ((wait, me.wanted(now + wait)) for wait in (0, 0.9, 1, 1.9, 2, 4, 8, 15.9, 16))
+        wait, (fetch,) = next((wait, found) for wait, found in tries if found)
+        now += wait
+        waits.append(wait)
+        me.fetched(fetch, round_ == 8, "NaN", now)
+    assert waits == [0, 0, 1, 2, 4, 8, 16, 16, 0], "and one that is accepted makes up for all"
+
+
 def test_a_fetch_is_answered_once() -> None:
     me = peer(0)
     offers(me, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from learnae.errors import TransportError
+from learnae.errors import WrongObject
 from learnae.transports.cid import CHUNK_NBYTES, Subtree, leaf_of
 from learnae.transports.ipfs.rpc import Answer
 
@@ -28,4 +28,4 @@ def read_leaves(answer: Answer, data: bytearray, text: str) -> Iterator[Subtree]
         if done > hashed or done == 0:
             yield leaf_of(view[hashed:done])
         if done == view.nbytes and answer.read_into(memoryview(bytearray(1))):
-            raise TransportError(f"{text} is more than the {view.nbytes} bytes expected")
+            raise WrongObject(f"{text} is more than the {view.nbytes} bytes expected")

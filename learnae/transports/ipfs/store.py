@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from learnae.errors import NotFound, TransportError, UsageError
+from learnae.errors import NotFound, TransportError, UsageError, WrongObject
 from learnae.transports.cid import (
     CHUNK_NBYTES,
     N_LINKS,
@@ -166,7 +166,7 @@ class IpfsStore:
             ) as answer:
                 n = answer.length
                 if n is not None and n > max_nbytes:
-                    raise TransportError(
+                    raise WrongObject(
                         f"{text} holds {n} bytes, more than the {max_nbytes} accepted"
                     )
                 data = bytearray(max_nbytes if n is None else n)
@@ -183,7 +183,7 @@ class IpfsStore:
             raise TransportError(f"{text}: only {n_read} of {n} bytes came")
         *below, root = blocks_of(leaves)
         if root != cid:
-            raise TransportError(f"{text}: the IPFS daemon gave bytes that the name does not fit")
+            raise WrongObject(f"{text}: the IPFS daemon gave bytes that the name does not fit")
         blocks[1:] = below
         return memoryview(data)[:n_read].toreadonly()
 
