@@ -3,6 +3,7 @@
 #   make demo    five peers train one model on real data (ARGS="--seed 1" is passed on)
 #   make test    the C tests, then pytest
 #   make lint    ruff, mypy, clang-format
+#   make peer    what a machine of a swarm needs: learnae[train,ipfs] and Kubo, no demo
 #   make kubo    Kubo (IPFS), pinned, into the user's cache folder; needs Go or takes PyPI's
 #   make bench   every kernel beside the speed of memory (ARGS="--quick" is passed on)
 #   make rivals  what the benchmark compares with, in .venv-rivals (several GB)
@@ -21,7 +22,7 @@ C_SOURCES := $(shell find core binding -type f)
 C_TESTS = build/ctest
 C_FORMATTED = $(shell find binding core tests/core tests/fuzz -name '*.[ch]' 2>/dev/null)
 
-.PHONY: demo test test-c test-python lint bench rivals kubo fuzz clean
+.PHONY: demo peer test test-c test-python lint bench rivals kubo fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-demo
@@ -43,6 +44,9 @@ lint: $(VENV)/.installed-lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FORMATTED)
+
+peer: $(VENV)/.installed-train,ipfs
+	sh kubo/build.sh $(VENV_BIN)/python
 
 kubo: $(VENV)/.installed-ipfs
 	sh kubo/build.sh $(VENV_BIN)/python
