@@ -103,9 +103,8 @@ size_t learnae_n_threads(void);
 
 /* ---- Averaging ----------------------------------------------------------------------
  *
- * NaN and infinity: they are numbers like any other here; a NaN in any model makes that
- * element NaN (also with weight 0), inf - inf is NaN. Refusing them is the caller's gate:
- * see learnae_payload_distance().
+ * NaN and infinity: they are numbers like any other here; a NaN in any model makes that element NaN
+ * (also with weight 0), inf - inf is NaN. The caller's gate is learnae_payload_distance().
  */
 
 /* dst[i] = weights[0]*models[0][i] + weights[1]*models[1][i] + ..., summed in this order.
@@ -291,12 +290,13 @@ learnae_status learnae_payload_accumulate(const learnae_payload *payload, uint32
 
 /* dst = own_weight*dst, then dst = dst + weights[k]*payload k for k = 0, 1, ..., with the
  * rounding of learnae_payload_accumulate(), but in few passes over dst: the fast way to merge.
- * i8 and i4 are added as integers: n in a row of one codec in ceil(n/8) passes, as evenly as can
- * be, longer ones first. In a pass and group, c[k] = weights[k]*scale and C the largest |c[k]|;
- * q[k] = c[k]*(16383/C) rounded half to even; dst = dst + (C/16383)*S, S the exact sum of
- * q[k]*code (or level); each operation rounded to f32. C up to 2^-110 adds +0; where a c[k] is NaN
- * or infinite, the group becomes NaN. All payloads must have dst's n_elements, and the vector;
- * codecs and block lengths may differ. n_payloads may be 0; a payload may be listed twice. */
+ * Codecs with scales: n in a row of one codec take ceil(n/8) passes, as evenly as can be, longer
+ * ones first, and each adds one S. c[k] = weights[k]*scale. sign, ternary: of the p[k] = c[k]*(1, 0
+ * or -1) in the pass, S = ((p[0]+p[1]) + (p[2]+p[3])) + ((p[4]+p[5]) + (p[6]+p[7])). i8, i4: C is
+ * the largest |c[k]|, q[k] = c[k]*(16383/C) rounded half to even, S = (C/16383)*T, T the exact sum
+ * of q[k]*code (or level). Each operation is rounded to f32. i8, i4: C up to 2^-110 adds +0; a c[k]
+ * that is NaN or infinite makes the group NaN. All payloads must have dst's n_elements, and the
+ * vector; codecs and block lengths may differ, n_payloads be 0, and a payload be listed twice. */
 learnae_status learnae_payload_average(float *dst, float own_weight,
                                        const learnae_payload *const *payloads, const float *weights,
                                        size_t n_payloads, uint32_t vector, uint64_t n_elements,

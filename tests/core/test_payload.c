@@ -153,10 +153,8 @@ static void check_decode(const struct sample *sample, uint32_t vector, enum guar
     guarded_free(&buffer);
 }
 
-/* A product with a scale is rounded once, its product with the code once, then the sum. */
 static float add_value(float sum, float weight, const struct sample *sample, size_t i) {
-    const volatile float factor = weight * sample->scales[i];
-    const volatile float product = factor * sample->codes[i];
+    const volatile float product = weight * sample->codes[i];
     const volatile float result = sum + product;
     return result;
 }
@@ -186,12 +184,31 @@ static float add_units(float sum, const float *weights, const struct sample *con
     return result;
 }
 
+/* sign and ternary: the sum of the products of a pass, of two next to each other, and so on. */
+static float add_pairs(float sum, const float *weights, const struct sample *const *samples,
+                       size_t n_samples, size_t i) {
+    float sums[8];
+    for (size_t k = 0; k < n_samples; k++) {
+        const volatile float factor = weights[k] * samples[k]->scales[i];
+        const volatile float product = factor * samples[k]->codes[i];
+        sums[k] = product;
+    }
+    for (size_t n = n_samples; n > 1; n = (n + 1) / 2) {
+        for (size_t k = 0; k < n; k += 2) {
+            const volatile float both = k + 1 < n ? sums[k] + sums[k + 1] : sums[k];
+            sums[k / 2] = both;
+        }
+    }
+    const volatile float result = sum + sums[0];
+    return result;
+}
+
 /* The header's rule: passes over payloads of one codec that follow each other. */
 static float add_all(float sum, const float *weights, const struct sample *const *samples,
                      size_t n_samples, size_t i) {
     for (size_t done = 0, n; done < n_samples; done += n) {
         const uint32_t codec = samples[done]->forge.codec;
-        if (codec != LEARNAE_CODEC_I8 && codec != LEARNAE_CODEC_I4) {
+        if (codec < LEARNAE_CODEC_I8) {
             sum = add_value(sum, weights[done], samples[done], i);
             n = 1;
             continue;
@@ -202,7 +219,8 @@ static float add_all(float sum, const float *weights, const struct sample *const
         }
         const size_t n_passes = (run + 7) / 8;
         n = (run + n_passes - 1) / n_passes;
-        sum = add_units(sum, weights + done, samples + done, n, i);
+        sum = (codec < LEARNAE_CODEC_SIGN ? add_units : add_pairs)(sum, weights + done,
+                                                                   samples + done, n, i);
     }
     return sum;
 }

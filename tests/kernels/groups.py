@@ -103,8 +103,9 @@ def pass_length(n_left: int) -> int:
 def add_pass(
     codec: str, acc: Float32, models: Sequence[Float32], weights: Sequence[float]
 ) -> Float32:
-    """Add up to eight encoded models in units of the largest factor of each group."""
+    """Add up to eight encoded models."""
     unpacked_models = [unpack(codec, encode(codec, x), x.size) for x in models]
+    numbers = np.stack([numbers for _, numbers in unpacked_models])
     with np.errstate(all="ignore"):
         factors = np.stack(
             [
@@ -112,14 +113,26 @@ def add_pass(
                 for weight, (scales, _) in zip(weights, unpacked_models, strict=True)
             ]
         )
-        largest = np.abs(factors).max(axis=0)
-        some = np.isfinite(largest) & (largest > np.float32(2.0**-110))
-        shares = np.where(some, np.rint(factors * (np.float32(16383) / largest)), 0)
-        unit = np.where(some, largest / np.float32(16383), np.float32(0))
-        numbers = np.stack([numbers for _, numbers in unpacked_models])
-        total = (shares.astype(np.int64) * numbers.astype(np.int64)).sum(axis=0)
-        assert abs(total).max() < 2**24
-        result = acc + unit * total.astype(np.float32)
-    result = np.where(np.isfinite(largest), result, np.float32(np.nan))
+        result = acc + (in_units if codec in INTEGERS else in_pairs)(factors, numbers)
     result[np.isnan(result)] = np.uint32(0x7FC00000).view(np.float32)
     return result
+
+
+def in_units(factors: Float32, numbers: Float32) -> Float32:
+    """Return the sum of the products, in units of the largest factor of each group."""
+    largest = np.abs(factors).max(axis=0)
+    some = np.isfinite(largest) & (largest > np.float32(2.0**-110))
+    shares = np.where(some, np.rint(factors * (np.float32(16383) / largest)), 0)
+    unit = np.where(some, largest / np.float32(16383), np.float32(0))
+    total = (shares.astype(np.int64) * numbers.astype(np.int64)).sum(axis=0)
+    assert abs(total).max() < 2**24
+    return np.where(np.isfinite(largest), unit * total.astype(np.float32), np.float32(np.nan))
+
+
+def in_pairs(factors: Float32, numbers: Float32) -> Float32:
+    """Return the sum of the products: of two next to each other, then of two such sums ..."""
+    sums = list(factors * numbers)
+    while len(sums) > 1:
+        pairs = [a + b for a, b in zip(sums[::2], sums[1::2], strict=False)]
+        sums = pairs + sums[2 * len(pairs) :]
+    return sums[0]

@@ -36,13 +36,10 @@ def blocks_of(codec: str, vector: np.ndarray, block_length: int) -> np.ndarray:
 
 def accumulated(codec: str, acc: np.ndarray, x: np.ndarray, weight: float) -> np.ndarray:
     """Return ``acc + weight * x``; codecs with scales round ``weight * scale`` once a group."""
-    if codec in groups.INTEGERS:
+    if codec in GROUPS:
         return groups.add_pass(codec, acc, [x], [weight])
     with np.errstate(all="ignore"):
-        if codec not in GROUPS:
-            return canonical(acc + np.float32(weight) * x)
-        scales, numbers = groups.unpack(codec, groups.encode(codec, x), x.size)
-        return canonical(acc + (scales * np.float32(weight)) * numbers)
+        return canonical(acc + np.float32(weight) * x)
 
 
 def drawn(codec: str, seed: int, n: int, n_vectors: int = 1) -> list[np.ndarray]:
@@ -113,14 +110,13 @@ def test_averages_many_payloads_in_one_pass(
     while done < len(listed):
         codec, block_length, weight = listed[done]
         run = 1
-        if codec in groups.INTEGERS:
+        if codec in GROUPS:
             same = [other == codec for other, *_ in listed[done:]] + [False]
             run = groups.pass_length(same.index(False))
             weights = [weight for *_, weight in listed[done : done + run]]
             expected = groups.add_pass(codec, expected, models[done : done + run], weights)
         else:
-            x = models[done]
-            decoded = x if codec in GROUPS else blocks_of(codec, x, block_length)
+            decoded = blocks_of(codec, models[done], block_length)
             expected = accumulated(codec, expected, decoded, weight)
         done += run
     k.payload_average(dst, own_weight, views, [weight for *_, weight in listed], 0)
@@ -128,13 +124,13 @@ def test_averages_many_payloads_in_one_pass(
 
 
 @given(
-    st.sampled_from(groups.INTEGERS),
+    st.sampled_from(list(GROUPS)),
     SEEDS,
     SIZES,
     BLOCK_LENGTHS,
     st.lists(st.one_of(st.floats(-1, 1, width=32), WEIGHTS), min_size=1, max_size=18),
 )
-def test_adds_integers_in_passes_of_up_to_eight(
+def test_adds_groups_in_passes_of_up_to_eight(
     k: ModuleType, codec: str, seed: int, n: int, block_length: int, weights: list[float]
 ) -> None:
     dst = floats(np.random.default_rng(seed), n)

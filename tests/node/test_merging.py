@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels.groups import INTEGERS, add_pass, pass_length
+from kernels.groups import GROUPS, add_pass, pass_length
 from kernels.reference import decode_block, encode_block
 from numpy.typing import NDArray
 
@@ -42,14 +42,14 @@ def other(codec: str, vectors: list[Float32], weight: float) -> Other:
 def mean(
     own: Float32, own_weight: float, others: list[tuple[Other, float]], vector: int
 ) -> Float32:
-    """Add one after the other, but i8 as integers, a pass at a time, as the header says."""
+    """Add one after the other, but codecs with scales a pass at a time, as the header says."""
     total = np.float32(own_weight) * own
     for codec, run in itertools.groupby(others, key=lambda pair: pair[0].codec):
         left = [(contributor.vectors[vector], weight) for contributor, weight in run]
         while left:
-            n = pass_length(len(left)) if codec in INTEGERS else 1
+            n = pass_length(len(left)) if codec in GROUPS else 1
             models, weights = zip(*left[:n], strict=True)
-            if codec in INTEGERS:
+            if codec in GROUPS:
                 total = add_pass(codec, total, models, weights)
             else:
                 block = encode_block(codec, models[0])

@@ -199,23 +199,26 @@ LEARNAE_INLINE void unpack_32_ternary(uint8_t *codes, const uint8_t *packed) {
     store_16(codes + 16, _mm_unpackhi_epi8(even, odd));
 }
 
-typedef __m256 table;
-typedef __m256i steps;
+#define JOINED_CODES
+#include "../kernels/joined.inl.h"
 
-LEARNAE_INLINE table vec_table(float a, float b, float c, float d) {
-    return _mm256_setr_ps(a, b, c, d, a, b, c, d);
+typedef vec vec_floats;
+typedef __m256i vec_shifts;
+
+LEARNAE_INLINE vec_shifts vec_shifts_sign(void) {
+    return _mm256_setr_epi32(0, 8, 16, 24, 4, 12, 20, 28);
+}
+LEARNAE_INLINE vec_shifts vec_shifts_ternary(void) {
+    return _mm256_setr_epi32(0, 8, 4, 12, 16, 24, 20, 28);
 }
 
-LEARNAE_INLINE vec vec_lookup(table t, const uint8_t *packed, steps s) {
-    const __m256i word = _mm256_set1_epi32((int)read_u32(packed));
-    return _mm256_permutevar_ps(t, _mm256_srlv_epi32(word, s));
-}
-
-LEARNAE_INLINE steps steps_first(int n) {
-    return _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(n));
-}
-LEARNAE_INLINE steps steps_next(steps s, int n) {
-    return _mm256_add_epi32(s, _mm256_set1_epi32(8 * n));
+/* Of an index the look-ups in either half of the table take three bits, and the blend the fourth.
+ */
+LEARNAE_INLINE vec vec_lookup(const vec parts[2], const uint8_t *joined, vec_shifts shifts) {
+    const __m256i at = _mm256_srlv_epi32(_mm256_set1_epi32((int)read_u32(joined)), shifts);
+    const vec low = _mm256_permutevar8x32_ps(parts[0], at);
+    const vec high = _mm256_permutevar8x32_ps(parts[1], at);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(at, 28)));
 }
 
 LEARNAE_INLINE vec vec_abs(vec a) {

@@ -18,7 +18,13 @@ LEARNAE_INLINE void KERNEL(JOIN(unpack_, CODEC))(uint8_t *codes, const uint8_t *
     }
 }
 
-#if N_BITS <= 2
+#if N_BITS <= 2 && defined(JOINED_CODES)
+#define WIDTH 8
+#define VEC(name) JOIN(vec_, name)
+#include "tables.inl.h"
+#undef WIDTH
+#undef VEC
+#elif N_BITS <= 2
 #include "lookup.inl.h"
 #else
 #include "integers.inl.h"

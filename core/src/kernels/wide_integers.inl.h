@@ -4,7 +4,8 @@
  *   N_BITS      of a code
  *   GROUP       elements that share a scale
  * and, from the same file, split_factors(), codes_CODEC(at), and interleave_CODEC(four, codes). ISA
- * and NARROW are as in wide.inl.h.
+ * is not the row's name here, so that the row's own kernels can take what is left at a block's end:
+ * NARROW names them.
  *
  * vpdpbusd adds four products of an unsigned and a signed byte: those of four sources, for each of
  * sixteen elements, once their codes are interleaved. So a factor of 15 bits is cut into two signed

@@ -14,7 +14,7 @@ from learnae.kernels._numba.jit import NAN, jit
 from learnae.kernels._numba.signs import encode_signs, encode_ternary
 from learnae.kernels._seam import CODECS
 
-__all__ = ["LEVELS_I4", "accumulate_groups", "decode_groups", "encode_groups"]
+__all__ = ["LEVELS_I4", "accumulate_groups", "decode_groups", "encode_groups", "unpack_group"]
 
 I4, SIGN, TERNARY = CODECS["i4"], CODECS["sign"], CODECS["ternary"]
 SMALLEST = np.float32(2.0**-110)
@@ -35,7 +35,7 @@ def _group_of(codec: int) -> int:
 
 
 @jit
-def _unpack(u8: Any, codec: int, codes: int, first: int, n: int, out: Any) -> None:
+def unpack_group(u8: Any, codec: int, codes: int, first: int, n: int, out: Any) -> None:
     """Set `out` to what `n` codes from the `first` on stand for; they start at byte `codes`."""
     if codec == I4:
         for i in range(n):
@@ -63,7 +63,7 @@ def decode_groups(raw: Any, codec: int, at: int, m: int, dst: Any) -> None:
     for first in range(0, m, group):
         n = min(group, m - first)
         scale = raw.f32[at // 4 + first // group]
-        _unpack(raw.u8, codec, codes, first, n, unpacked)
+        unpack_group(raw.u8, codec, codes, first, n, unpacked)
         for i in range(n):
             value = scale * unpacked[i]
             dst[first + i] = value if value == value else NAN
@@ -78,7 +78,7 @@ def accumulate_groups(raw: Any, codec: int, at: int, m: int, weight: Any, acc: A
     for first in range(0, m, group):
         n = min(group, m - first)
         scaled = weight * raw.f32[at // 4 + first // group]
-        _unpack(raw.u8, codec, codes, first, n, unpacked)
+        unpack_group(raw.u8, codec, codes, first, n, unpacked)
         for i in range(n):
             value = acc[first + i] + scaled * unpacked[i]
             acc[first + i] = value if value == value else NAN

@@ -16,18 +16,17 @@ from learnae.kernels._numba.groups import LEVELS_I4
 from learnae.kernels._numba.jit import NAN, jit
 from learnae.kernels._seam import CODECS, Float32
 
-__all__ = ["INTEGER_CODECS", "MAX_SOURCES", "average_integers", "n_in_pass"]
+__all__ = ["INTEGER_CODECS", "average_integers", "codes_at"]
 
 I4 = CODECS["i4"]
 INTEGER_CODECS = ("i8", "i4")
-MAX_SOURCES = 8  # more would not leave the sums exact
 N_UNITS = np.float32(16383.0)
 TINY = np.float32(2.0**-110)
 PIECE = 1 << 17  # elements: 512 KiB of integers, of which a cache has room
 
 
 @jit
-def _codes_at(block: Any, first: int, group: int) -> tuple[int, int, int]:
+def codes_at(block: Any, first: int, group: int) -> tuple[int, int, int]:
     """Return the scale's byte and the block's first code's, and the place of `first` in it.
 
     A group starts at element `first`.
@@ -42,7 +41,7 @@ def _codes_at(block: Any, first: int, group: int) -> tuple[int, int, int]:
 @jit
 def _read_scales(raw: Any, block: Any, group: int, scales: Any) -> None:
     for i in range(scales.size):
-        scale, _, _ = _codes_at(block, i * group, group)
+        scale, _, _ = codes_at(block, i * group, group)
         scales[i] = raw.f32[scale // 4]
 
 
@@ -51,7 +50,7 @@ def _add_codes(raw: Any, block: Any, group: int, factors: Any, start: int, total
     """Add each code from element `start` on, times its group's factor."""
     for first in range(0, total.size, group):
         factor = factors[(start + first) // group]
-        _, codes, place = _codes_at(block, start + first, group)
+        _, codes, place = codes_at(block, start + first, group)
         part = total[first : first + group]
         if block.codec == I4:
             for i in range(part.size):
@@ -82,16 +81,8 @@ def _mixed(scales: Float32, weights: Float32) -> tuple[Float32, NDArray[np.int32
     return units, np.where(some, counts, np.float32(0)).astype(np.int32)
 
 
-def n_in_pass(codecs: Sequence[str]) -> int:
-    """Return how many of these payloads the next pass adds: as the compiled core splits them."""
-    if codecs[0] not in INTEGER_CODECS:
-        return 1
-    n = next((i for i, codec in enumerate(codecs) if codec != codecs[0]), len(codecs))
-    return -(-n // -(-n // MAX_SOURCES))
-
-
 def average_integers(dst: Float32, sources: Sequence[tuple[Any, Any]], weights: Float32) -> None:
-    """Add up to `MAX_SOURCES` vectors of one codec, given as `Raw` and `Block`, in one pass."""
+    """Add up to eight vectors of one codec, given as `Raw` and `Block`, in one pass."""
     group = 64 if sources[0][1].codec == I4 else 256
     scales = np.empty((len(sources), -(-dst.size // group)), np.float32)
     for (raw, block), row in zip(sources, scales, strict=True):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba import checksum, decoding, delta, integers, sums, topk
+from learnae.kernels._numba import checksum, decoding, delta, integers, passes, sums, topk
 from learnae.kernels._numba.geometry import (
     ALIGNMENT,
     BLOCK_STEP,
@@ -223,12 +223,12 @@ def payload_average(
         sums.scale(dst, read_only(dst), np.float32(own_weight))
     done = 0
     while done < len(views):
-        n = integers.n_in_pass([view.codec for view in views[done:]])
+        n = passes.n_in_pass([view.codec for view in views[done:]])
         if n == 1:
             payload_accumulate(views[done], vector, weights[done], dst)
         else:
             sources = [raw_and_block(view, vector) for view in views[done : done + n]]
-            integers.average_integers(dst, sources, weights[done : done + n])
+            passes.add_pass(views[done].codec, dst, sources, weights[done : done + n])
         done += n
 
 
