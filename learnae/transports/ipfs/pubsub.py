@@ -59,7 +59,7 @@ _RETRY_S = (0.1, 2.0)
 _PUBLISH_S = 10.0
 #: What a transport says in a second, and at once. With rounds of milliseconds a peer would have
 #: more to say than anybody could use, and be taken for one that floods.
-SAY_PER_S, SAY_BURST = 25.0, 50.0
+SAY_PER_S, SAY_BURST = 15.0, 50.0
 _OVERTAKEN = 10  # how often a message is sent again that another one has overtaken
 _MAX_LINE_NBYTES = 4 * MAX_FRAME_NBYTES
 _MAX_HEAP_NBYTES = 8 << 20  # a message of libp2p has at most 1 MiB

@@ -18,9 +18,9 @@ __all__ = ["BURST", "FLOOD_BURST", "FLOOD_PER_S", "PER_S", "Quota"]
 #: when it is asked, at most twice a second; a few peers may share a daemon.
 PER_S, BURST = 50.0, 100.0
 #: What is a flood: more than three peers say that share a daemon and always have something to say
-#: (`learnae.transports.ipfs.pubsub.SAY_PER_S`). So much costs a peer and its daemon a twentieth of
-#: a core, with what the daemon does before it hands a message on.
-FLOOD_PER_S, FLOOD_BURST = 100.0, 200.0
+#: (`learnae.transports.ipfs.pubsub.SAY_PER_S`). So much costs a peer and its daemon together a
+#: thirtieth of a core, half a millisecond a message.
+FLOOD_PER_S, FLOOD_BURST = 60.0, 200.0
 _SENDERS = 1024
 _FROM = b'"from":"'
 
