@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kubo import SWARM_ID, SWARM_KEY, Kubos, need_kubo
+from kubo import SWARM_ID, SWARM_KEY, Kubo, Kubos, need_kubo
 from learnae.cli.demo.daemons import TIED
 from learnae.errors import UsageError
 from learnae.node.access import Access, open_swarm_transport
@@ -29,6 +29,7 @@ from learnae.node.kubo import (
 )
 from learnae.node.kubo import daemon as module
 from learnae.node.kubo.repo import network_of
+from learnae.transports.ipfs import IpfsTransport
 from learnae.transports.keys import kubo_swarm_key
 
 DEADLINE_S = 20.0
@@ -99,6 +100,22 @@ def test_a_daemon_that_somebody_else_started_is_gone_when_stopped(kubos: Kubos) 
     assert start_daemon(kubo.repo).pid != pid
     assert stop_daemon(kubo.repo)
     assert not stop_daemon(kubo.repo)
+
+
+def test_a_daemon_that_a_peer_listens_to_is_stopped(tmp_path: Path) -> None:
+    need_kubo()
+    kubo = Kubo("heard", tmp_path / "repo")
+    transport = IpfsTransport(str(kubo.repo), "ann")
+    subscription = transport.subscribe("anything")
+    cid = transport.put(b"kept")
+    assert stop_daemon(kubo.repo)
+    assert not inspect_daemon(str(kubo.repo)).running
+    kubo.start()
+    assert transport.owned() == [cid]
+    assert transport.get(cid, 10, 10.0) == b"kept"
+    subscription.close()
+    transport.close()
+    kubo.kill()
 
 
 @pytest.mark.parametrize("step", ["_settle_key", "_adapt", "_write_private"])

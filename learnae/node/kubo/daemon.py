@@ -177,6 +177,11 @@ def await_daemon(repo: Path, is_alive: Callable[[], bool], deadline_s: float) ->
     raise UsageError(f"the IPFS daemon on {repo} was not ready within {deadline_s:g} s")
 
 
+# Kubo waits for half a minute until nobody listens any more, as a peer does all the time; unless it
+# is told a second time. Its stores bear that, as they bear being killed.
+_PATIENCE_S = 5.0
+
+
 def stop_daemon(repo: Path, *, deadline_s: float = 15.0) -> bool:
     """Stop the daemon of a repo and wait until it is gone; False if none was running.
 
@@ -188,9 +193,12 @@ def stop_daemon(repo: Path, *, deadline_s: float = 15.0) -> bool:
     pid = daemon_pid(repo)
     if pid is None:
         return _shut_down(repo, deadline_s)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    if not _ended(pid, deadline_s):
+    for wait_s in (min(_PATIENCE_S, deadline_s), deadline_s):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        if _ended(pid, wait_s):
+            break
+    else:
         raise UsageError(f"the IPFS daemon {pid} on {repo} does not stop: kill {pid}")
     with contextlib.suppress(FileNotFoundError):
         (repo / PID).unlink()
