@@ -111,7 +111,12 @@ struct walk {
 static uint64_t high_word(const struct walk *walk, size_t at) {
     uint64_t word = 0;
     const size_t left = (walk->layout.n_high + 7) / 8 - at / 8;
-    memcpy(&word, walk->block + walk->layout.high_at + at / 8, left < 8 ? left : 8);
+    const uint8_t *bits = walk->block + walk->layout.high_at + at / 8;
+    if (left >= sizeof word) { /* an unknown size would be a call */
+        memcpy(&word, bits, sizeof word);
+    } else {
+        memcpy(&word, bits, left);
+    }
     return word;
 }
 
@@ -144,7 +149,7 @@ static struct walk walk_from(const struct source *source, size_t first) {
                         .n_kept = source->n_kept};
     const size_t wanted = first >> walk.layout.n_low;
     walk.word = high_word(&walk, 0);
-    while (walk.word_at + 64 < walk.layout.n_high) {
+    while (wanted > 0 && walk.word_at + 64 < walk.layout.n_high) {
         const size_t rank = walk.next + count_ones(walk.word);
         if (walk.word_at + 64 >= wanted + rank) {
             break;
@@ -200,27 +205,85 @@ void learnae_internal_decode_topk(float *dst, const struct source *source, size_
     }
 }
 
-static void add_one(float *dst, const struct source *source, size_t n) {
+/* What is added to dst, and memory to fetch meanwhile, a line with each element. */
+struct sums {
+    float *dst;
+    size_t n, skipped;
+    float weight;
+    uintptr_t ahead, ahead_end;
+};
+
+LEARNAE_INLINE void add_element(const struct sums *sums, size_t index, const uint8_t *value) {
+    if (index - sums->skipped < sums->n) {
+        float *at = sums->dst + (index - sums->skipped);
+        const float sum = *at + sums->weight * scalar_from_bf16(value);
+        *at = sum;
+        if (sum != sum) { /* hardly ever: a branch costs less than a choice */
+            *at = scalar_canonical(sum);
+        }
+    }
+}
+
+/* Add the first elements from the walk's on, all whose low bits are four bytes or more before the
+ * end of the block. All that changes is in registers, which walk_next() leaves to chance. `end` is
+ * the last high part wanted. */
+static void add_words(struct sums *sums, struct walk *walk, size_t end) {
+    const struct walk w = *walk;
+    const struct sums s = *sums;
+    const uint32_t n_low = w.layout.n_low, mask = (1u << n_low) - 1;
+    const uint8_t *low = w.block + w.layout.low_at;
+    const size_t n_bits = (w.layout.nbytes - w.layout.low_at) * 8;
+    const size_t readable = n_bits < 32 || n_low == 0 ? 0 : (n_bits - 32) / n_low;
+    const size_t n = readable < w.n_kept ? readable : w.n_kept;
+    size_t rank = w.next, word_at = w.word_at;
+    uint64_t word = w.word;
+    uintptr_t ahead = s.ahead;
+    for (;;) {
+        for (; word != 0 && rank < n; word &= word - 1, rank++) {
+            const size_t high = word_at + lowest_one(word) - rank, at = rank * n_low;
+            add_element(&s, high << n_low | (read_u32(low + at / 8) >> at % 8 & mask),
+                        w.block + 2 * rank);
+            if (ahead < s.ahead_end) {
+                LEARNAE_PREFETCH(ahead, 0);
+                ahead += 64;
+            }
+        }
+        if (word != 0 || word_at + 64 >= w.layout.n_high || word_at + 64 > end + rank) {
+            break;
+        }
+        word_at += 64;
+        word = high_word(&w, word_at);
+    }
+    sums->ahead = ahead;
+    walk->word = word;
+    walk->word_at = word_at;
+    walk->next = rank;
+}
+
+static void add_one(struct sums *sums, const struct source *source) {
     struct walk walk = walk_from(source, source->skipped);
-    const size_t end = (source->skipped + n - 1) >> walk.layout.n_low;
+    const size_t end = (source->skipped + sums->n - 1) >> walk.layout.n_low;
+    sums->skipped = source->skipped;
+    sums->weight = source->weight;
+    add_words(sums, &walk, end);
     size_t rank;
     for (size_t index; (index = walk_next(&walk, &rank)) >> walk.layout.n_low <= end;) {
-        if (index - source->skipped < n) {
-            float *at = dst + (index - source->skipped);
-            *at =
-                scalar_canonical(*at + source->weight * scalar_from_bf16(source->data + 2 * rank));
-        }
+        add_element(sums, index, source->data + 2 * rank);
     }
 }
 
 void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
                                const struct source *sources, size_t n_sources, size_t n) {
+    struct sums sums = {.dst = dst, .n = n};
     if (base_weight != 1.0f || dst != base) {
         const struct source none = {0};
         learnae_internal_kernels()->add[LEARNAE_CODEC_F32](dst, base, base_weight, &none, 0, n);
+        /* What is scaled next, most likely: the memory has nothing else to do until then. */
+        sums.ahead = (uintptr_t)(dst + n);
+        sums.ahead_end = sums.ahead + n * sizeof *dst;
     }
     for (size_t k = 0; k < n_sources; k++) {
-        add_one(dst, &sources[k], n);
+        add_one(&sums, &sources[k]);
     }
 }
 
