@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from learnae.kernels import Float32
 
-__all__ = ["sample_models", "sample_step", "sample_weights"]
+__all__ = ["empty_bytes", "sample_models", "sample_step", "sample_weights"]
 
 _FREEDOM = 20
 _LAYER = 65536
@@ -52,14 +52,18 @@ def sample_models(n: int, k: int, seed: int = 0) -> tuple[Float32, ...]:
     first = sample_weights(n, seed)
     models = []
     for i in range(k):
-        model, turn = _empty(n), i * _BETWEEN % n
+        model, turn = empty_bytes(4 * n).view(np.float32), i * _BETWEEN % n
         model[:turn], model[turn:] = first[n - turn :], first[: n - turn]
         models.append(model)
     return tuple(models)
 
 
-def _empty(n: int) -> Float32:
-    """Return memory on a 64-byte boundary: there JAX takes it as it is, without a copy."""
-    raw = np.empty(n * 4 + 64, np.uint8)
+def empty_bytes(nbytes: int) -> NDArray[np.uint8]:
+    """Return memory on a 64-byte boundary, in huge pages where NumPy asks for them.
+
+    JAX takes such models as they are, without a copy; of payloads that lie so, as mapped files do,
+    each block does.
+    """
+    raw = np.empty(nbytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + n * 4].view(np.float32)
+    return raw[start : start + nbytes]

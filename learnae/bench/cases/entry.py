@@ -11,7 +11,7 @@ import numpy as np
 
 from learnae import kernels
 from learnae.bench.floor import Traffic
-from learnae.bench.weights import sample_models, sample_step, sample_weights
+from learnae.bench.weights import empty_bytes, sample_models, sample_step, sample_weights
 from learnae.kernels import Float32, PayloadView
 
 __all__ = ["ALONE", "SCHEMA", "Inputs", "Kernel", "Prepared", "codec_error", "encode"]
@@ -94,8 +94,9 @@ class Kernel:
 
 def encode(codec: str, vector: Float32) -> PayloadView:
     """Return a verified payload in memory of its own."""
-    # In NumPy's memory, which asks for huge pages as the models do.
-    buffer = np.array(kernels.payload_write(codec, SCHEMA, [vector]), dtype=np.uint8)
+    written = np.frombuffer(kernels.payload_write(codec, SCHEMA, [vector]), np.uint8)
+    buffer = empty_bytes(written.size)
+    buffer[:] = written
     view = kernels.payload_open(buffer.data, vector.size)
     kernels.payload_verify(view)
     return view
