@@ -3,7 +3,7 @@
  * This header is the manual. The library is C11 with no dependency, no I/O, no global
  * state but the chosen instruction set and the number of threads, and no allocation: every
  * buffer belongs to the caller, who may pass it again as soon as the call returns. The stack
- * has to have room for 160 KiB.
+ * has to have room for 192 KiB.
  *
  * Conventions
  *   - sizes named *_nbytes are bytes, counts named n_* are elements or items.
@@ -342,13 +342,13 @@ learnae_status learnae_payload_median(float *dst, const float *own,
                                       uint32_t vector, uint64_t n_elements,
                                       learnae_message *message);
 
-/* distances2[i * n_models + j] = the sum over all elements of (model i - model j)^2, in float64:
- * a symmetric matrix with zeros on its diagonal. Differences are taken directly, so that close
- * models keep their digits. Elements are added in runs of 256 (the last filled up with zeros):
- * within a run in eight lanes, element e in lane e mod 8, added as ((0+4)+(2+6)) + ((1+5)+(3+7)).
+/* distances2[i * n_models + j] = the sum over all elements of d^2, d = model i - model j, in float64:
+ * a symmetric matrix with zeros on its diagonal; n_models is 1 to LEARNAE_ROBUST_MAX. Elements are
+ * added in runs of 256 (the last filled up with zeros): within a run in eight lanes, element e to
+ * lane e mod 8 with one rounding, fma(d, d, lane), and these as ((0+4)+(2+6)) + ((1+5)+(3+7)).
  * Runs are cut into parts for the threads, of ceil(runs / p) runs each but the last, where p is 16
  * or, if less, floor(8192 / n_models^2); sums are added in order, of runs to parts, then of parts.
- * A NaN in the result has the bits 0x7ff8000000000000. n_models is 1 to LEARNAE_ROBUST_MAX. */
+ * A NaN in the result has the bits 0x7ff8000000000000. */
 learnae_status learnae_distances(double *distances2, const float *const *models, size_t n_models,
                                  size_t n_elements, learnae_message *message);
 

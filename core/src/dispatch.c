@@ -35,8 +35,8 @@ static bool runs_avx2(void) {
     if (!__get_cpuid(1, &a, &b, &c, &d)) {
         return false;
     }
-    const unsigned needed =
-        1u << 1 | 1u << 20 | 1u << 27 | 1u << 28 | 1u << 29;   /* PCLMUL SSE4.2 OSXSAVE AVX F16C */
+    const unsigned needed = 1u << 1 | 1u << 12 | 1u << 20 | 1u << 27 | 1u << 28 | 1u << 29;
+    /* PCLMUL, FMA, SSE4.2, OSXSAVE, AVX, F16C */
     if ((c & needed) != needed || !saves(1u << 1 | 1u << 2)) { /* XMM and YMM */
         return false;
     }

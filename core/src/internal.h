@@ -72,8 +72,8 @@
  * follow; fewer make more passes over the sum. */
 #define MAX_SOURCES 8
 
-/* Elements over which pairs of models are compared at a time: so many of 64 models, decoded, and
- * four of them in float64 take 72 KiB. Their sums are the header's, so this is no tuning knob. */
+/* Elements over which pairs of models are compared at a time: so many of 16 models in float64 fill
+ * a first-level cache of 32 KiB. Their sums are the header's, so this is no tuning knob. */
 #define PAIR_RUN 256
 
 /* Elements whose squares are added in float32: as the header promises. */

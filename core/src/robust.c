@@ -265,10 +265,7 @@ static void mirror(double *distances2, size_t n) {
     }
 }
 
-/* The last run of every model, filled up with zeros. Full runs stay where they are: large arrays
- * mostly start at like offsets, so that they share a few sets of the first-level cache, but copying
- * them next to each other takes longer (1.1 to 1.5 times in all, for 16 and 5 models) than having
- * them from the second level. */
+/* The last run of every model, filled up with zeros. Full runs stay where they are. */
 static void fill_up(const float **at, float *room, size_t n_models, size_t n) {
     for (size_t k = 0; k < n_models; k++) {
         float *run = room + k * PAIR_RUN;

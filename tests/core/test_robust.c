@@ -142,8 +142,8 @@ static void test_special(void) {
 static double expected_run(const float *a, const float *b, size_t n) {
     volatile double lane[8] = {0};
     for (size_t i = 0; i < n && i < 256; i++) {
-        const volatile double d = (double)a[i] - (double)b[i], square = d * d;
-        lane[i % 8] = lane[i % 8] + square;
+        const volatile double d = (double)a[i] - (double)b[i];
+        lane[i % 8] = fma(d, d, lane[i % 8]);
     }
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
            ((lane[1] + lane[5]) + (lane[3] + lane[7]));

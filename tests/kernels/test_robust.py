@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from collections.abc import Sequence
 from fractions import Fraction
@@ -54,30 +55,50 @@ def trimmed(models: Sequence[np.ndarray], n_trim: int) -> np.ndarray:
         return canonical(total / np.float32(len(left)))
 
 
+def with_square(total: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Return total + d * d, rounded once: by exact parts, and by fsum() where these are not enough.
+
+    `d` is split into halves of 26 bits, whose products are exact.
+    """
+    bits_of = np.ascontiguousarray(d).view(np.uint64)
+    high = (bits_of + np.uint64(1 << 26) & ~np.uint64((1 << 27) - 1)).view(float)
+    low = d - high
+    square = d * d
+    rest = (high * high - square + 2 * high * low) + low * low
+    first = total + square
+    second = np.where(total > square, (total - first) + square, (square - first) + total)
+    third = second + rest
+    larger = abs(second) > abs(rest)
+    lost = np.where(larger, (second - third) + rest, (rest - third) + second)
+    result = np.where(np.isfinite(first), first + third, first)
+    for at in np.argwhere(np.isfinite(first) & (lost != 0)).tolist():
+        parts = (array[tuple(at)] for array in (first, second, rest))
+        result[tuple(at)] = math.fsum(parts)
+    return result
+
+
 def far(models: Sequence[np.ndarray]) -> np.ndarray:
-    """Add as the header says."""
+    """Add as the header says, all pairs side by side."""
     n = models[0].size
     wide = np.zeros((len(models), -(-n // 256) * 256))
-    with np.errstate(invalid="ignore"):  # signalling NaN
-        wide[:, :n] = models
     out = np.zeros((len(models), len(models)))
+    first, second = np.triu_indices(len(models), 1)
     with np.errstate(all="ignore"):
-        for i, x in enumerate(wide):
-            for j, y in enumerate(wide[:i]):
-                squares = ((y - x) ** 2).reshape(-1, 32, 8)
-                lanes = np.zeros((len(squares), 8))
-                for step in range(32):
-                    lanes += squares[:, step]
-                low = lanes[:, :4] + lanes[:, 4:]
-                runs = (low[:, 0] + low[:, 2]) + (low[:, 1] + low[:, 3])
-                total = 0.0
-                length = max(1, -(-len(runs) // min(16, 8192 // len(models) ** 2)))
-                for start in range(0, len(runs), length):
-                    part = 0.0
-                    for run in runs[start : start + length].tolist():
-                        part += run
-                    total += part
-                out[i, j] = out[j, i] = total
+        wide[:, :n] = models
+        apart = (wide[first] - wide[second]).reshape(len(first), -1, 32, 8)
+        lanes = np.zeros(apart[:, :, 0].shape)
+        for step in range(32):
+            lanes = with_square(lanes, apart[:, :, step])
+        low = lanes[..., :4] + lanes[..., 4:]
+        runs = (low[..., 0] + low[..., 2]) + (low[..., 1] + low[..., 3])
+        length = max(1, -(-runs.shape[1] // min(16, 8192 // len(models) ** 2)))
+        total = np.zeros(len(first))
+        for start in range(0, runs.shape[1], length):
+            part = np.zeros(len(first))
+            for run in range(start, min(start + length, runs.shape[1])):
+                part += runs[:, run]
+            total += part
+    out[first, second] = out[second, first] = total
     return out
 
 
@@ -155,6 +176,12 @@ def test_distances_add_as_specified(
     got = k.distances(models)
     assert np.array_equal(got, far(models), equal_nan=True)
     assert set(got[np.isnan(got)].view(np.uint64)) <= {0x7FF8000000000000}
+
+
+def test_squares_are_added_with_one_rounding(k: ModuleType) -> None:
+    x, y = np.zeros((2, 16), np.float32)
+    x[0], x[8], y[8] = 12000, 1, -(2.0**-27)  # (1 + 2^-27)^2 = 1 + 2^-26 + 2^-54: above a tie
+    assert k.distances([x, y])[0, 1] == 144000001 + 2.0**-25
 
 
 @pytest.mark.parametrize("apart", [1.0, 1e-3, 1e-6])

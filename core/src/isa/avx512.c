@@ -14,16 +14,17 @@
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
-    __attribute__((target("avx2,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl,"            \
+    __attribute__((target("avx2,fma,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl,"        \
                           "avx512vbmi,avx512vnni,vpclmulqdq"))),                                   \
     apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl")
+#pragma GCC target("avx2,fma,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl")
 #pragma GCC target("avx512vbmi,avx512vnni,vpclmulqdq")
 #endif
 
 #define ISA avx512
+#define PACKS_OF_EIGHT
 #include "avx2.c"
 
 #include "../kernels/crc_fold.inl.h"

@@ -316,22 +316,6 @@ LEARNAE_INLINE wide wide_from(vec a) {
     return result;
 }
 
-LEARNAE_INLINE wide wide_sub(wide a, wide b) {
-    wide result;
-    for (int i = 0; i < 4; i++) {
-        result.part[i] = vsubq_f64(a.part[i], b.part[i]);
-    }
-    return result;
-}
-
-LEARNAE_INLINE wide wide_mul(wide a, wide b) {
-    wide result;
-    for (int i = 0; i < 4; i++) {
-        result.part[i] = vmulq_f64(a.part[i], b.part[i]);
-    }
-    return result;
-}
-
 LEARNAE_INLINE wide wide_add(wide a, wide b) {
     wide result;
     for (int i = 0; i < 4; i++) {
@@ -339,6 +323,8 @@ LEARNAE_INLINE wide wide_add(wide a, wide b) {
     }
     return result;
 }
+
+#include "pack_neon.h"
 
 #include "../kernels/kernels.inl.h"
 

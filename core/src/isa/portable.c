@@ -177,15 +177,11 @@ LEARNAE_INLINE void wide_store(double *at, wide a) {
 LEARNAE_INLINE wide wide_from(vec a) {
     return (double)a;
 }
-LEARNAE_INLINE wide wide_sub(wide a, wide b) {
-    return a - b;
-}
-LEARNAE_INLINE wide wide_mul(wide a, wide b) {
-    return a * b;
-}
 LEARNAE_INLINE wide wide_add(wide a, wide b) {
     return a + b;
 }
+
+#include "pack_portable.h"
 
 #include "../kernels/kernels.inl.h"
 

@@ -21,7 +21,12 @@
  *   masks          a bit for each lane: vec_bits_negative (of the sign), vec_bits_above(a, b)
  *                  where a > b; with vec_abs and vec_where_above(a, b, c): c where a > b, else 0
  *   key            LANES integers in the order of floats: key_from_vec vec_from_key key_min key_max
- *   wide           LANES doubles: wide_load wide_store wide_from wide_sub wide_mul wide_add
+ *   wide           LANES doubles: wide_load wide_store wide_from wide_add
+ *   pack           PACK doubles, a divisor of 8: pack_load pack_store pack_zero pack_sub,
+ *                  pack_from (of PACK floats), pack_add_square(sum, a), sum + a * a rounded once,
+ *                  pack_add_four(sums, lanes), which adds the eight lanes of each of four sums as
+ *                  sum_of_lanes() does. PACK_ROWS: 1, 2 or 4, so that as many times four of them,
+ *                  and a few more, stay in registers
  *
  * SPDX-License-Identifier: Apache-2.0
  */

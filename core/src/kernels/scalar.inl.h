@@ -32,6 +32,12 @@ LEARNAE_INLINE void prefetch(const void *at, size_t ahead) {
 #endif
 }
 
+/* In the order of the header, where distances are added. */
+LEARNAE_INLINE double sum_of_lanes(const double lane[8]) {
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
 LEARNAE_INLINE float scalar_from_bits(uint32_t bits) {
     float value;
     memcpy(&value, &bits, sizeof value);

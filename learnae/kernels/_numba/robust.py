@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.kernels._numba import decoding
-from learnae.kernels._numba.jit import NAN, jit
+from learnae.kernels._numba.jit import NAN, add_square, jit
 from learnae.kernels._numba.payloads import (
     payload_average,
     payload_distance,
@@ -188,14 +188,14 @@ def _run_distance(x: Any, y: Any) -> float:
         d5 = np.float64(x[i + 5]) - np.float64(y[i + 5])
         d6 = np.float64(x[i + 6]) - np.float64(y[i + 6])
         d7 = np.float64(x[i + 7]) - np.float64(y[i + 7])
-        s0 += d0 * d0
-        s1 += d1 * d1
-        s2 += d2 * d2
-        s3 += d3 * d3
-        s4 += d4 * d4
-        s5 += d5 * d5
-        s6 += d6 * d6
-        s7 += d7 * d7
+        s0 = add_square(s0, d0)
+        s1 = add_square(s1, d1)
+        s2 = add_square(s2, d2)
+        s3 = add_square(s3, d3)
+        s4 = add_square(s4, d4)
+        s5 = add_square(s5, d5)
+        s6 = add_square(s6, d6)
+        s7 = add_square(s7, d7)
     return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
 
 
