@@ -342,7 +342,7 @@ learnae_status learnae_payload_median(float *dst, const float *own,
                                       uint32_t vector, uint64_t n_elements,
                                       learnae_message *message);
 
-/* distances2[i * n_models + j] = the sum over all elements of d^2, d = model i - model j, in float64:
+/* distances2[i * n_models + j] = the sum over elements of d^2, d = model i - model j in float64:
  * a symmetric matrix with zeros on its diagonal; n_models is 1 to LEARNAE_ROBUST_MAX. Elements are
  * added in runs of 256 (the last filled up with zeros): within a run in eight lanes, element e to
  * lane e mod 8 with one rounding, fma(d, d, lane), and these as ((0+4)+(2+6)) + ((1+5)+(3+7)).
