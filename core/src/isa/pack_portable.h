@@ -34,11 +34,11 @@ LEARNAE_INLINE double fused_square(double sum, double a) {
     const double t = (sum - (s - of_square)) + (square - of_square);
     double rest = t + e;
     const double of_e = rest - t, lost = (t - (rest - of_e)) + (e - of_e);
-    uint64_t bits;
-    memcpy(&bits, &rest, sizeof bits);
+    uint64_t pattern;
+    memcpy(&pattern, &rest, sizeof pattern);
     const uint64_t away = (lost > 0.0) == (rest > 0.0) ? 1 : UINT64_MAX;
-    bits += lost != 0.0 && (bits & 1) == 0 ? away : 0;
-    memcpy(&rest, &bits, sizeof rest);
+    pattern += lost != 0.0 && (pattern & 1) == 0 ? away : 0;
+    memcpy(&rest, &pattern, sizeof rest);
     return s - s == 0.0 ? s + rest : s; /* s: infinite or NaN */
 }
 
