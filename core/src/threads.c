@@ -28,7 +28,7 @@
  * needs for a megabyte out of the second-level cache. */
 #define THREADED_NBYTES (1u << 20)
 
-/* The header promises to live in 160 KiB; the rest is for signal frames and sanitizers. */
+/* The header promises to live in 192 KiB; the rest is for signal frames and sanitizers. */
 #define STACK_NBYTES (512u << 10)
 
 /* Where other programs keep the cores busy, a worker may lose its core in the middle of a tile, for
