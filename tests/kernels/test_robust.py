@@ -85,7 +85,7 @@ def far(models: Sequence[np.ndarray]) -> np.ndarray:
     first, second = np.triu_indices(len(models), 1)
     with np.errstate(all="ignore"):
         wide[:, :n] = models
-        apart = (wide[first] - wide[second]).reshape(len(first), -1, 32, 8)
+        apart = (wide[first] - wide[second]).reshape(len(first), wide.shape[1] // 256, 32, 8)
         lanes = np.zeros(apart[:, :, 0].shape)
         for step in range(32):
             lanes = with_square(lanes, apart[:, :, step])
