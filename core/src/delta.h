@@ -11,9 +11,6 @@
  * place for each exponent of the base to 1.01, and more bits of z in the code win 0.2 %.
  * Arithmetic coding (rANS) would win the 0.3 % that a prefix code loses by whole bits.
  *
- * Four streams, for the elements i with i mod 4 = 0, 1, 2, 3, are read side by side: a code word
- * ends where its length says, so that one stream alone would wait for its own table look-ups.
- *
  * delta_encode.c and delta_decode.c are its two halves; payload.c, values.c and verify.c use them.
  * docs/payload.md has the bytes.
  *
@@ -22,11 +19,7 @@
 #ifndef LEARNAE_DELTA_H
 #define LEARNAE_DELTA_H
 
-#include "prefix.h"
-
-#define N_STREAMS 4
-
-enum { MODE_SAME = 0, MODE_RAW = 1, MODE_CODED = 2 };
+#include "streams.h"
 
 /* Symbol 0: z is 0. Symbol 1 + c: its highest bit is bit p, and c = (p + exponent of the base)
  * mod 32, which gives p back. */
@@ -55,10 +48,8 @@ LEARNAE_INLINE uint32_t exponent(uint32_t bits) {
 
 /* A block being read: its elements come one after the other. */
 struct delta_reader {
-    const uint8_t *stream[N_STREAMS];
-    size_t nbytes[N_STREAMS];
-    uint64_t at[N_STREAMS]; /* the next bit */
-    const uint8_t *raw;     /* the next element of a raw block */
+    struct streams streams;
+    const uint8_t *raw; /* the next element of a raw block */
     uint32_t mode;
     uint16_t table[CODE_TABLE_LENGTH];
 };

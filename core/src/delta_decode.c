@@ -68,13 +68,7 @@ void learnae_internal_delta_begin(struct delta_reader *reader, const uint8_t *bl
     read_lengths(lengths, block);
     entries_of(entries, lengths);
     learnae_internal_code_table(reader->table, lengths, entries, N_CLASSES);
-    const uint8_t *at = block + AT_STREAMS;
-    for (size_t k = 0; k < N_STREAMS; k++) {
-        reader->stream[k] = at;
-        reader->nbytes[k] = read_u32(block + AT_SIZES + 4 * k);
-        reader->at[k] = 0;
-        at += reader->nbytes[k];
-    }
+    begin_streams(&reader->streams, block + AT_SIZES, block + AT_STREAMS);
 }
 
 /* z of the element that `window` starts with: the next 57 bits or more. *at moves behind it. */
@@ -88,65 +82,39 @@ LEARNAE_INLINE uint32_t element(const uint16_t *table, uint64_t window, uint32_t
     return below | (entry >> 9 & 1) << place;
 }
 
-LEARNAE_INLINE uint64_t window_at(const uint8_t *stream, uint64_t at) {
-    uint64_t word;
-    memcpy(&word, stream + at / 8, sizeof word);
-    return word >> at % 8;
-}
-
-/* The same near the end of a stream, behind which there are zeros. */
-static uint64_t last_window(const uint8_t *stream, size_t nbytes, uint64_t at) {
-    uint64_t word = 0;
-    if (at / 8 < nbytes) {
-        const size_t left = nbytes - (size_t)(at / 8);
-        memcpy(&word, stream + at / 8, left < 8 ? left : 8);
-    }
-    return word >> at % 8;
-}
-
-/* Rounds of four for which each stream has bytes enough, whatever they say. */
-static size_t n_safe_rounds(const struct delta_reader *reader) {
-    uint64_t n = UINT64_MAX;
-    for (size_t k = 0; k < N_STREAMS; k++) {
-        const uint64_t end = 8 * (uint64_t)reader->nbytes[k];
-        const uint64_t left = end < reader->at[k] + 64 ? 0 : end - reader->at[k] - 64;
-        n = left / ELEMENT_MAX_BITS < n ? left / ELEMENT_MAX_BITS : n;
-    }
-    return (size_t)n;
-}
-
-static void read_rounds(struct delta_reader *reader, uint32_t *z, const uint32_t *exponents,
-                        size_t n) {
-    const uint16_t *const table = reader->table;
-    const uint8_t *const s0 = reader->stream[0], *const s1 = reader->stream[1];
-    const uint8_t *const s2 = reader->stream[2], *const s3 = reader->stream[3];
-    uint64_t at0 = reader->at[0], at1 = reader->at[1], at2 = reader->at[2], at3 = reader->at[3];
+static void read_rounds(struct streams *streams, const uint16_t *table, uint32_t *z,
+                        const uint32_t *exponents, size_t n) {
+    const uint8_t *const s0 = streams->stream[0], *const s1 = streams->stream[1];
+    const uint8_t *const s2 = streams->stream[2], *const s3 = streams->stream[3];
+    uint64_t at0 = streams->at[0], at1 = streams->at[1];
+    uint64_t at2 = streams->at[2], at3 = streams->at[3];
     for (size_t i = 0; i < n; i += N_STREAMS) {
         z[i] = element(table, window_at(s0, at0), exponents[i], &at0);
         z[i + 1] = element(table, window_at(s1, at1), exponents[i + 1], &at1);
         z[i + 2] = element(table, window_at(s2, at2), exponents[i + 2], &at2);
         z[i + 3] = element(table, window_at(s3, at3), exponents[i + 3], &at3);
     }
-    reader->at[0] = at0;
-    reader->at[1] = at1;
-    reader->at[2] = at2;
-    reader->at[3] = at3;
+    streams->at[0] = at0;
+    streams->at[1] = at1;
+    streams->at[2] = at2;
+    streams->at[3] = at3;
 }
 
 /* z of n elements; exponents are those of the base. */
 static void read_step(struct delta_reader *reader, uint32_t z[STEP], const uint32_t exponents[STEP],
                       size_t n) {
+    struct streams *const streams = &reader->streams;
     size_t i = 0;
-    for (size_t rounds; (rounds = n_safe_rounds(reader)) > 0 && i + N_STREAMS <= n;) {
+    for (size_t rounds;
+         (rounds = n_safe_rounds(streams, ELEMENT_MAX_BITS)) > 0 && i + N_STREAMS <= n;) {
         const size_t left = (n - i) / N_STREAMS;
         const size_t now = N_STREAMS * (left < rounds ? left : rounds);
-        read_rounds(reader, z + i, exponents + i, now);
+        read_rounds(streams, reader->table, z + i, exponents + i, now);
         i += now;
     }
     for (; i < n; i++) {
         const size_t k = i % N_STREAMS;
-        const uint64_t window = last_window(reader->stream[k], reader->nbytes[k], reader->at[k]);
-        z[i] = element(reader->table, window, exponents[i], &reader->at[k]);
+        z[i] = element(reader->table, last_window(streams, k), exponents[i], &streams->at[k]);
     }
 }
 
@@ -173,14 +141,6 @@ void learnae_internal_delta_next(struct delta_reader *reader, float *values, siz
     }
 }
 
-/* Every stream must end in its last byte, and what is left of that be zero. */
 bool learnae_internal_delta_end(const struct delta_reader *reader) {
-    for (size_t k = 0; k < N_STREAMS && reader->mode == MODE_CODED; k++) {
-        const uint64_t at = reader->at[k];
-        if ((at + 7) / 8 != reader->nbytes[k] ||
-            last_window(reader->stream[k], reader->nbytes[k], at) != 0) {
-            return false;
-        }
-    }
-    return true;
+    return reader->mode != MODE_CODED || streams_ended(&reader->streams);
 }

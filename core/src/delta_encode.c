@@ -96,33 +96,6 @@ static uint64_t plan(uint8_t *head, uint8_t lengths[N_CLASSES], uint64_t nbytes[
     return content;
 }
 
-struct writer {
-    uint8_t *at;
-    uint64_t word;
-    uint32_t n_bits; /* in word: below 8 between two puts */
-};
-
-LEARNAE_INLINE void put_bits(struct writer *writer, uint64_t bits, uint32_t n_bits) {
-    writer->word |= bits << writer->n_bits;
-    writer->n_bits += n_bits;
-}
-
-/* Eight bytes are stored though not all are full: the next ones are stored over them. */
-LEARNAE_INLINE void flush(struct writer *writer) {
-    const uint32_t n_bytes = writer->n_bits / 8;
-    memcpy(writer->at, &writer->word, 8);
-    writer->at += n_bytes;
-    writer->word >>= 8 * n_bytes;
-    writer->n_bits %= 8;
-}
-
-/* At the end of a stream another begins. */
-static void flush_exactly(struct writer *writer) {
-    for (; writer->n_bits >= 8; writer->n_bits -= 8, writer->word >>= 8) {
-        *writer->at++ = (uint8_t)writer->word;
-    }
-}
-
 /* code: the word, and its length from bit 16 on. */
 LEARNAE_INLINE void put_element(struct writer *writer, const uint32_t code[N_CLASSES], uint32_t z,
                                 uint32_t from_exponent) {
@@ -188,8 +161,7 @@ static void write_streams(uint8_t *dst, const uint8_t lengths[N_CLASSES],
         }
     }
     for (size_t k = 0; k < N_STREAMS; k++) {
-        put_bits(&writers[k], 0, writers[k].n_bits == 0 ? 0 : 8 - writers[k].n_bits);
-        flush_exactly(&writers[k]);
+        end_stream(&writers[k]);
     }
 }
 
