@@ -62,8 +62,7 @@ const char *learnae_status_name(learnae_status status);
 /* ---- Instruction sets ---------------------------------------------------------------
  *
  * The library holds kernels for each that the compiler could build. The first call that needs
- * one, learnae_isa() included, picks the best that this CPU and its operating system support.
- */
+ * one, learnae_isa() included, picks the best that this CPU and its operating system support. */
 
 /* How many instruction sets this binary holds that this CPU can run; at least 1. */
 size_t learnae_n_isas(void);
@@ -85,11 +84,9 @@ learnae_status learnae_set_isa(const char *name);
  * the same bits for any number of threads. A call never waits for a worker that the operating
  * system has not run yet, and of two calls at once the second does its work alone; so a busy
  * machine costs the help, hardly more. Workers sleep between calls, block all signals, and have
- * 512 KiB of stack each. A child made by fork() has one thread until it asks for more.
- *
- * They are POSIX threads (link with -pthread where the C library is older than glibc 2.34);
- * without those, or built with -DLEARNAE_NO_THREADS, there is one thread.
- */
+ * 512 KiB of stack each. A child made by fork() has one thread until it asks for more. They are
+ * POSIX threads (link with -pthread where the C library is older than glibc 2.34); without those,
+ * or built with -DLEARNAE_NO_THREADS, there is one thread. */
 #define LEARNAE_N_THREADS_MAX 256
 
 /* Use n threads from now on, the calling one included; waits for a call that uses the pool now.
@@ -130,41 +127,32 @@ learnae_status learnae_mix(float *params, const float *mean, float rate, size_t 
 
 /* ---- Codecs -------------------------------------------------------------------------
  *
- * A codec turns n floats into bytes, as many as follow from n but for delta. All are
- * little-endian.
+ * A codec turns n floats into bytes, as many as follow from n but for the last three. All are
+ * little-endian; docs/payload.md has every bit.
  *   f32   4 bytes an element, the bits as they are.
  *   bf16  2 bytes, the upper half, rounded to nearest even; NaN becomes 0x7fc0.
- *   f16   2 bytes, IEEE 754 binary16, rounded to nearest even, overflow to infinity;
- *         NaN becomes 0x7e00.
- *   i8    groups of LEARNAE_I8_GROUP elements (the last may be shorter) share a scale:
- *         first all scales as f32, then all codes as int8. With m the largest magnitude in
- *         the group: scale = m / 127, code = round-half-even(x * (127 / m)), each operation
- *         rounded to f32; where m < 2^-110, scale and codes are 0. Value = scale * code, which
- *         may overflow where m is within 2^-23 of the largest float.
- *         A group with a NaN or infinity cannot be encoded.
- *   i4    groups of LEARNAE_I4_GROUP elements: all scales, then all codes of 4 bits, two a byte,
- *         the lower half first; half a byte left over at the end is 0. The scale, and what cannot
- *         be encoded, is as in i8, but the codes of i8 are rounded to the nearest of 16 levels,
- *         of two equally near to the lower:
- *         -127 -96 -74 -56 -41 -27 -13 0 12 23 36 49 63 79 99 127.
+ *   f16   2 bytes, IEEE 754 binary16, likewise, overflow to infinity; NaN becomes 0x7e00.
+ *   i8    groups of LEARNAE_I8_GROUP elements (the last may be shorter) share a scale: first all
+ *         scales as f32, then all codes as int8. With m the largest magnitude in the group: scale =
+ *         m / 127, code = round-half-even(x * (127 / m)), each operation rounded to f32; where
+ *         m < 2^-110, scale and codes are 0. Value = scale * code, which may overflow where m is
+ *         within 2^-23 of the largest float. A group with a NaN or infinity cannot be encoded.
+ *   i4    groups of LEARNAE_I4_GROUP elements: all scales, then all codes of 4 bits. Scale and what
+ *         cannot be encoded are as in i8, whose codes are rounded to the nearest of 16 levels, of
+ *         two equally near to the lower: -127 -96 -74 -56 -41 -27 -13 0 12 23 36 49 63 79 99 127.
  *         Value = scale * level.
- *   sign  groups of LEARNAE_SIGN_GROUP elements: all scales, then all signs, one bit each, the
- *         lowest of a byte first, 1 where the element has its sign bit (-0 has it); bits left
- *         over at the end are 0. The scale is the mean of the magnitudes: they are summed in
- *         eight interleaved lanes (element i of the group in lane i mod 8, each lane from 0
- *         on, lanes added in order), and the sum is multiplied by 1/n, n being their number;
- *         each operation rounded to f32, an overflow to the largest float. Value = scale or -scale.
- *         Meant for differences: see learnae_payload_write_with(). NaN as in i8.
- *   ternary  the same, with codes of 2 bits: with t = 0.7f * the mean of the magnitudes as in
- *         sign, 0 where the magnitude is not above t, else 1, or 3 where the element is negative
- *         (Li & Liu 2016). The scale is the mean of the magnitudes above t alone, summed in the
- *         same lanes; 0 where there are none. Value = 0, scale or -scale.
- *   topk  for differences: of a block's n elements the k of largest magnitude, rounded to bf16,
- *         and their indices; of equal ones the first. The others count as 0. NaN is largest.
- *         The payload's `parameter` is k in a full block; a shorter one keeps the same part,
- *         rounded up.
+ *   sign  for differences: groups of LEARNAE_SIGN_GROUP elements: all scales, then all signs, one
+ *         bit each, 1 where the element has its sign bit (-0 has it). The scale is the mean of the
+ *         magnitudes, an overflow the largest float. Value = scale or -scale. NaN as in i8.
+ *   ternary  the same, with codes of 2 bits: 0 where the magnitude is not above t = 0.7f * that
+ *         mean, else 1, or 3 where the element is negative (Li & Liu 2016). The scale is the mean
+ *         of the magnitudes above t; 0 where there are none. Value = 0, scale or -scale.
+ *   topk  for differences: of a block's n elements the k of largest magnitude, rounded to bf16, and
+ *         their indices; of equal ones the first. The others count as 0. NaN is largest. The
+ *         payload's `parameter` is k in a full block; a shorter one keeps its part, rounded up.
  *   delta for differences: the exact bits, in the fewer bytes the nearer the base is; at most 4
  *         an element. Nothing can be read of it but by learnae_payload_rebase().
+ *   i8z, i4z  i8 and i4 with their codes packed, for slow links: see learnae_payload_pack().
  * Decoding any NaN gives 0x7fc00000, except in f32, which keeps all bits.
  */
 typedef enum learnae_codec {
@@ -176,7 +164,9 @@ typedef enum learnae_codec {
     LEARNAE_CODEC_SIGN = 6,
     LEARNAE_CODEC_TERNARY = 7,
     LEARNAE_CODEC_TOPK = 8,
-    LEARNAE_CODEC_DELTA = 9
+    LEARNAE_CODEC_DELTA = 9,
+    LEARNAE_CODEC_I8Z = 10,
+    LEARNAE_CODEC_I4Z = 11
 } learnae_codec;
 
 #define LEARNAE_I8_GROUP 256
@@ -267,15 +257,25 @@ learnae_status learnae_payload_write_with(void *dst, size_t dst_nbytes, uint32_t
 learnae_status learnae_payload_rebase(void *dst, size_t dst_nbytes, const learnae_payload *base,
                                       const learnae_payload *difference, learnae_message *message);
 
+/* Turn a payload of i8 or i4 into one of i8z or i4z, in *nbytes bytes: all the same but its codes,
+ * which are entropy-coded. And turn it back, byte for byte: verify it first; LEARNAE_ERR_FORMAT
+ * where codes are wrong, which only this call finds. dst has learnae_payload_pack_bound() bytes for
+ * the one or the other; it is apart from the payload, and undefined after a failure. */
+learnae_status learnae_payload_pack(void *dst, size_t dst_nbytes, const learnae_payload *payload,
+                                    size_t *nbytes, learnae_message *message);
+learnae_status learnae_payload_unpack(void *dst, size_t dst_nbytes, const learnae_payload *payload,
+                                      learnae_message *message);
+learnae_status learnae_payload_pack_bound(const learnae_payload *payload, size_t *nbytes,
+                                          learnae_message *message);
+
 /* Check header and block table of any bytes whatever, and make a view of them. Reads
  * header and table only (LEARNAE_ERR_FORMAT, LEARNAE_ERR_CHECKSUM), never past nbytes; more than
  * max_elements a vector is LEARNAE_ERR_SIZE. Says nothing yet about the blocks. */
 learnae_status learnae_payload_open(const void *bytes, size_t nbytes, uint64_t max_elements,
                                     learnae_payload *payload, learnae_message *message);
 
-/* Check every block: its CRC-32C, that its padding is zero, that scales are finite and not
- * negative, that no bit is set behind the last code, and that no code of ternary is 2. Only after
- * LEARNAE_OK can the calls below be sure of what they read; they are memory-safe without it too. */
+/* Check every block: CRC-32C, padding, scales, spare bits, codes of ternary, indices, parts' sizes.
+ * Only after LEARNAE_OK can the calls below be sure of what they read; memory-safe without it. */
 learnae_status learnae_payload_verify(const learnae_payload *payload, learnae_message *message);
 
 /* dst[0..n_elements) = the decoded vector. LEARNAE_ERR_ARGUMENT: no such vector. With a base this

@@ -3,17 +3,20 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "delta.h"
+#include "packed.h"
 
 static const struct codec codecs[N_CODECS] = {
-    [LEARNAE_CODEC_F32] = {"f32", 32, 0},
-    [LEARNAE_CODEC_BF16] = {"bf16", 16, 0},
-    [LEARNAE_CODEC_F16] = {"f16", 16, 0},
-    [LEARNAE_CODEC_I8] = {"i8", 8, LEARNAE_I8_GROUP},
-    [LEARNAE_CODEC_I4] = {"i4", 4, LEARNAE_I4_GROUP},
-    [LEARNAE_CODEC_SIGN] = {"sign", 1, LEARNAE_SIGN_GROUP},
-    [LEARNAE_CODEC_TERNARY] = {"ternary", 2, LEARNAE_SIGN_GROUP},
-    [LEARNAE_CODEC_TOPK] = {"topk", 0, 0},
-    [LEARNAE_CODEC_DELTA] = {"delta", 0, 0},
+    [LEARNAE_CODEC_F32] = {"f32", 32, 0, 0},
+    [LEARNAE_CODEC_BF16] = {"bf16", 16, 0, 0},
+    [LEARNAE_CODEC_F16] = {"f16", 16, 0, 0},
+    [LEARNAE_CODEC_I8] = {"i8", 8, LEARNAE_I8_GROUP, 0},
+    [LEARNAE_CODEC_I4] = {"i4", 4, LEARNAE_I4_GROUP, 0},
+    [LEARNAE_CODEC_SIGN] = {"sign", 1, LEARNAE_SIGN_GROUP, 0},
+    [LEARNAE_CODEC_TERNARY] = {"ternary", 2, LEARNAE_SIGN_GROUP, 0},
+    [LEARNAE_CODEC_TOPK] = {"topk", 0, 0, 0},
+    [LEARNAE_CODEC_DELTA] = {"delta", 0, 0, 0},
+    [LEARNAE_CODEC_I8Z] = {"i8z", 8, LEARNAE_I8_GROUP, LEARNAE_CODEC_I8},
+    [LEARNAE_CODEC_I4Z] = {"i4z", 4, LEARNAE_I4_GROUP, LEARNAE_CODEC_I4},
 };
 
 const struct codec *learnae_internal_codec(uint32_t codec) {
@@ -23,6 +26,10 @@ const struct codec *learnae_internal_codec(uint32_t codec) {
 const char *learnae_codec_name(uint32_t codec) {
     const struct codec *known = learnae_internal_codec(codec);
     return known == NULL ? NULL : known->name;
+}
+
+bool learnae_internal_varies(uint32_t codec) {
+    return codec == LEARNAE_CODEC_DELTA || codecs[codec].packs != 0;
 }
 
 uint64_t learnae_internal_scales_nbytes(uint32_t codec, uint64_t length) {
@@ -42,6 +49,7 @@ static struct extent extent_of(uint32_t codec, uint64_t length, uint32_t block_l
     } else {
         extent.content_nbytes = (size_t)(learnae_internal_scales_nbytes(codec, length) +
                                          (length * codecs[codec].n_bits + 7) / 8);
+        extent.content_nbytes += codecs[codec].packs == 0 ? 0 : PACKED_HEAD_NBYTES;
     }
     extent.nbytes = (size_t)round_up(extent.content_nbytes, LEARNAE_ALIGNMENT);
     return extent;
@@ -87,7 +95,24 @@ learnae_status learnae_internal_check_values(const learnae_payload *payload, uin
                                      "codec delta has no values without its base: make the model "
                                      "with learnae_payload_rebase()");
     }
+    if (codecs[payload->codec].packs != 0) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                     "codec %s is packed: use what learnae_payload_unpack() makes",
+                                     codecs[payload->codec].name);
+    }
     return LEARNAE_OK;
+}
+
+size_t learnae_internal_close_gaps(uint8_t *header, const struct geometry *geometry) {
+    const uint8_t *const table = header + LEARNAE_HEADER_NBYTES;
+    uint8_t *end = header + LEARNAE_HEADER_NBYTES + geometry->table_nbytes, *at = end;
+    for (uint64_t block = 0; block < geometry->n_blocks; block++) {
+        const size_t nbytes = read_u32(table + block * TABLE_ENTRY_NBYTES);
+        memmove(end, at, nbytes);
+        end += nbytes;
+        at += learnae_internal_extent(geometry, block).nbytes;
+    }
+    return (size_t)(end - header);
 }
 
 /* The offset comes from the geometry that learnae_payload_open() compared with nbytes, never

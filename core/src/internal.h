@@ -86,13 +86,14 @@
  * them, and a pass over payloads may start at any of them. */
 #define BLOCK_STEP 256
 
-#define N_CODECS (LEARNAE_CODEC_DELTA + 1) /* with the unused 0 */
+#define N_CODECS (LEARNAE_CODEC_I4Z + 1) /* with the unused 0 */
 
 /* What sets one codec apart for everything but the kernels. */
 struct codec {
     const char *name;
     uint32_t n_bits; /* of an element's code; 0: not all elements have one */
     uint32_t group;  /* elements that share a scale; 0: there are no scales */
+    uint32_t packs;  /* the codec whose blocks it has packed; 0: none */
 };
 
 /* One model's elements, encoded, and the weight it is added with. No pointer is aligned. */
@@ -202,6 +203,9 @@ LEARNAE_HIDDEN const struct codec *learnae_internal_codec(uint32_t codec);
 /* The scales of a block. */
 LEARNAE_HIDDEN uint64_t learnae_internal_scales_nbytes(uint32_t codec, uint64_t length);
 
+/* Whether the size of a block follows from what is in it: its extent is the most then. */
+LEARNAE_HIDDEN bool learnae_internal_varies(uint32_t codec);
+
 /* The codec must exist, n_elements be at least 1, block_length and parameter be in range. Then
  * n_blocks is exact; where it is above 2^32 - 1 the sizes mean nothing, and otherwise they are
  * below 2^55. */
@@ -210,8 +214,8 @@ LEARNAE_HIDDEN struct geometry learnae_internal_geometry(uint32_t codec, uint32_
                                                          uint32_t parameter);
 LEARNAE_HIDDEN struct geometry learnae_internal_geometry_of(const learnae_payload *payload);
 
-/* LEARNAE_ERR_ARGUMENT where payload is NULL, has no such vector, or has no values of its own
- * (codec delta). Nothing below may be asked of such a payload. */
+/* LEARNAE_ERR_ARGUMENT where payload is NULL, has no such vector, or has no values as it is
+ * (delta, i8z, i4z). Nothing below may be asked of such a payload. */
 LEARNAE_HIDDEN learnae_status learnae_internal_check_values(const learnae_payload *payload,
                                                             uint32_t vector,
                                                             learnae_message *message);
@@ -226,7 +230,11 @@ LEARNAE_HIDDEN struct source learnae_internal_source(const learnae_payload *payl
                                                      uint32_t vector, uint64_t element,
                                                      size_t *n_left);
 
-/* Encode one block with its padding, of any codec but f32 and delta. False where a codec with
+/* Close the gaps that blocks of varying size leave behind them in a payload at `header`, by the
+ * sizes in its table; returns its size. */
+LEARNAE_HIDDEN size_t learnae_internal_close_gaps(uint8_t *header, const struct geometry *geometry);
+
+/* Encode one block with its padding, of any codec with values but f32. False where a codec with
  * groups met a NaN or infinity. */
 LEARNAE_HIDDEN bool learnae_internal_encode(uint32_t codec, uint8_t *dst, const float *src,
                                             const struct extent *extent);

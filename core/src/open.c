@@ -66,7 +66,7 @@ static learnae_status check_sizes(const learnae_payload *payload, struct geometr
                                      (unsigned)payload->n_blocks);
     }
     const uint64_t named = get_u64(payload->bytes + AT_NBYTES);
-    const bool varies = payload->codec == LEARNAE_CODEC_DELTA;
+    const bool varies = learnae_internal_varies(payload->codec);
     const uint64_t least = LEARNAE_HEADER_NBYTES + geometry->table_nbytes;
     if (varies ? named < least || named > geometry->nbytes : named != geometry->nbytes) {
         return learnae_internal_fail(
@@ -119,7 +119,7 @@ static learnae_status check_table(const learnae_payload *payload, const struct g
         return learnae_internal_fail(LEARNAE_ERR_CHECKSUM, message,
                                      "the payload's block table does not match its checksum");
     }
-    const bool varies = payload->codec == LEARNAE_CODEC_DELTA;
+    const bool varies = learnae_internal_varies(payload->codec);
     uint64_t total = LEARNAE_HEADER_NBYTES + (uint64_t)nbytes;
     for (uint32_t i = 0; i < payload->n_blocks; i++) {
         const struct extent extent = learnae_internal_extent(geometry, i);

@@ -177,18 +177,6 @@ static learnae_status write_blocks(uint8_t *table, const struct job *job,
     return call.status;
 }
 
-/* Close the gaps that blocks of codec delta leave. Returns the end of the last. */
-static uint8_t *close_gaps(uint8_t *table, const struct geometry *geometry) {
-    uint8_t *end = table + geometry->table_nbytes, *at = end;
-    for (uint64_t block = 0; block < geometry->n_blocks; block++) {
-        const size_t nbytes = read_u32(table + block * TABLE_ENTRY_NBYTES);
-        memmove(end, at, nbytes);
-        end += nbytes;
-        at += learnae_internal_extent(geometry, block).nbytes;
-    }
-    return end;
-}
-
 /* Over zeros. */
 static void write_header(uint8_t *header, const struct job *job, uint64_t nbytes) {
     memcpy(header + AT_MAGIC, MAGIC, MAGIC_NBYTES);
@@ -225,9 +213,9 @@ static learnae_status write_job(void *dst, size_t dst_nbytes, const struct job *
     memset(header, 0, (size_t)(LEARNAE_HEADER_NBYTES + geometry->table_nbytes));
     const learnae_status status = write_blocks(table, job, message);
     if (status == LEARNAE_OK) {
-        const bool varies = job->codec == LEARNAE_CODEC_DELTA;
-        *nbytes =
-            varies ? (size_t)(close_gaps(table, geometry) - header) : (size_t)geometry->nbytes;
+        *nbytes = learnae_internal_varies(job->codec)
+                      ? learnae_internal_close_gaps(header, geometry)
+                      : (size_t)geometry->nbytes;
         write_header(header, job, *nbytes);
     }
     return status;
@@ -278,12 +266,17 @@ static learnae_status check_base(const learnae_payload *base, const uint8_t *sch
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
                                      "the base and the difference have different schemas");
     }
-    return LEARNAE_OK;
+    return learnae_internal_check_values(base, 0, message);
 }
 
 static learnae_status check_job(const struct job *job, learnae_message *message) {
     if (job->schema == NULL || job->vectors == NULL) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message, "schema or vectors is NULL");
+    }
+    if (learnae_internal_codec(job->codec)->packs != 0) {
+        return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
+                                     "codec %s is what learnae_payload_pack() makes of a payload",
+                                     learnae_codec_name(job->codec));
     }
     if (job->leaf_elements == NULL || job->n_leaves == 0) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
@@ -325,10 +318,11 @@ learnae_status learnae_payload_bound(uint32_t codec, uint32_t n_vectors, uint64_
 
 learnae_status learnae_payload_nbytes(uint32_t codec, uint32_t n_vectors, uint64_t n_elements,
                                       size_t *nbytes, learnae_message *message) {
-    if (codec == LEARNAE_CODEC_DELTA) {
+    if (learnae_codec_name(codec) != NULL && learnae_internal_varies(codec)) {
         return learnae_internal_fail(LEARNAE_ERR_ARGUMENT, message,
-                                     "the size of a delta depends on its content: "
-                                     "learnae_payload_bound() gives the most it can be");
+                                     "the size of a %s depends on its content: "
+                                     "learnae_payload_bound() gives the most it can be",
+                                     learnae_codec_name(codec));
     }
     return learnae_payload_bound(codec, n_vectors, n_elements, NULL, nbytes, message);
 }
@@ -389,6 +383,9 @@ learnae_status learnae_payload_rebase(void *dst, size_t dst_nbytes, const learna
                       .base = base,
                       .difference = difference};
     learnae_status status = check_base(base, job.schema, job.n_vectors, job.n_elements, message);
+    if (status == LEARNAE_OK && difference->codec != LEARNAE_CODEC_DELTA) {
+        status = learnae_internal_check_values(difference, 0, message);
+    }
     if (status == LEARNAE_OK) {
         status = plan(&job, 0.0f, message);
     }

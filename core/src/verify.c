@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "delta.h"
-#include "threads.h"
+#include "packed.h"
 
 /* Finite and not negative. -0 is not negative. */
 static bool scales_valid(const uint8_t *scales, size_t nbytes) {
@@ -37,16 +37,27 @@ static bool pairs_valid(const uint8_t *codes, size_t nbytes) {
     return wrong == 0;
 }
 
+static learnae_status check_scales(const learnae_payload *payload, uint32_t block,
+                                   const uint8_t *scales, const struct extent *extent,
+                                   learnae_message *message) {
+    if (scales_valid(scales,
+                     (size_t)learnae_internal_scales_nbytes(payload->codec, extent->length))) {
+        return LEARNAE_OK;
+    }
+    return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                 "payload block %u of %u has a scale that is negative, "
+                                 "infinite or NaN",
+                                 (unsigned)block, (unsigned)payload->n_blocks);
+}
+
 /* What a codec's definition asks of a block. */
 static learnae_status check_content(const learnae_payload *payload, uint32_t block,
                                     const uint8_t *at, const struct extent *extent,
                                     learnae_message *message) {
     const uint64_t scales_nbytes = learnae_internal_scales_nbytes(payload->codec, extent->length);
-    if (!scales_valid(at, (size_t)scales_nbytes)) {
-        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
-                                     "payload block %u of %u has a scale that is negative, "
-                                     "infinite or NaN",
-                                     (unsigned)block, (unsigned)payload->n_blocks);
+    const learnae_status status = check_scales(payload, block, at, extent, message);
+    if (status != LEARNAE_OK) {
+        return status;
     }
     if (!spare_bits_zero(payload->codec, at, extent)) {
         return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
@@ -69,6 +80,21 @@ static learnae_status check_content(const learnae_payload *payload, uint32_t blo
     return LEARNAE_OK;
 }
 
+/* Blocks whose size is in them, so that their padding is too. */
+static learnae_status check_varying(const learnae_payload *payload, uint32_t block,
+                                    const uint8_t *at, const struct extent *extent,
+                                    learnae_message *message) {
+    const bool packed = payload->codec != LEARNAE_CODEC_DELTA;
+    if (packed ? !learnae_internal_packed_valid(payload->codec, at, extent->nbytes, extent->length)
+               : !learnae_internal_delta_valid(at, extent->nbytes, extent->length)) {
+        return learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
+                                     "payload block %u of %u has parts that are wrong",
+                                     (unsigned)block, (unsigned)payload->n_blocks);
+    }
+    return packed ? check_scales(payload, block, at + PACKED_HEAD_NBYTES, extent, message)
+                  : LEARNAE_OK;
+}
+
 static learnae_status check_block(const learnae_payload *payload, uint32_t block, const uint8_t *at,
                                   const struct extent *extent, learnae_message *message) {
     const uint8_t *entry =
@@ -78,12 +104,8 @@ static learnae_status check_block(const learnae_payload *payload, uint32_t block
                                      "payload block %u of %u does not match its checksum",
                                      (unsigned)block, (unsigned)payload->n_blocks);
     }
-    if (payload->codec == LEARNAE_CODEC_DELTA) { /* its size is in it, so its padding too */
-        return learnae_internal_delta_valid(at, extent->nbytes, extent->length)
-                   ? LEARNAE_OK
-                   : learnae_internal_fail(LEARNAE_ERR_FORMAT, message,
-                                           "payload block %u of %u has parts that are wrong",
-                                           (unsigned)block, (unsigned)payload->n_blocks);
+    if (learnae_internal_varies(payload->codec)) {
+        return check_varying(payload, block, at, extent, message);
     }
     const size_t padding = extent->nbytes - extent->content_nbytes;
     if (!learnae_internal_all_zero(at + extent->content_nbytes, padding)) {
@@ -121,7 +143,7 @@ static learnae_status verify_block(struct verification *call, size_t block, stru
         place->at += read_u32(table + place->block * TABLE_ENTRY_NBYTES);
     }
     struct extent extent = learnae_internal_extent(&call->geometry, block);
-    extent.nbytes = read_u32(table + block * TABLE_ENTRY_NBYTES); /* delta: not the most */
+    extent.nbytes = read_u32(table + block * TABLE_ENTRY_NBYTES); /* not the most it can be */
     return check_block(payload, (uint32_t)block, place->at, &extent, message);
 }
 

@@ -13,7 +13,7 @@ ValueError, as is every other mistake of the caller. Bytes that are not a valid 
 from __future__ import annotations
 
 from learnae.kernels._load import backend, isa, isas, n_threads, set_isa, set_threads
-from learnae.kernels._seam import CODECS, Buffer, Float32, PayloadView, WritableBuffer
+from learnae.kernels._seam import CODECS, PACKED, Buffer, Float32, PayloadView, WritableBuffer
 from learnae.kernels.averaging import average, average_plan, mix
 from learnae.kernels.payloads import (
     crc32c,
@@ -24,7 +24,9 @@ from learnae.kernels.payloads import (
     payload_distance,
     payload_nbytes,
     payload_open,
+    payload_pack,
     payload_rebase,
+    payload_unpack,
     payload_verify,
     payload_write,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "median",
     "payload_median",
     "CODECS",
+    "PACKED",
     "Buffer",
     "Float32",
     "PayloadView",
@@ -70,7 +73,9 @@ __all__ = [
     "payload_distance",
     "payload_nbytes",
     "payload_open",
+    "payload_pack",
     "payload_rebase",
+    "payload_unpack",
     "payload_verify",
     "payload_write",
     "set_isa",

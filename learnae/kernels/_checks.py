@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from learnae.kernels._seam import CODECS, Buffer, Bytes, Float32, PayloadView, WritableBuffer
+from learnae.kernels._seam import (
+    CODECS,
+    PACKED,
+    Buffer,
+    Bytes,
+    Float32,
+    PayloadView,
+    WritableBuffer,
+)
 
 __all__ = [
     "as_bytes",
@@ -15,6 +23,7 @@ __all__ = [
     "as_weights",
     "check_floats",
     "check_overlap",
+    "check_unpacked",
     "check_vector",
     "codec_number",
 ]
@@ -50,6 +59,12 @@ def check_vector(view: PayloadView, vector: int) -> None:
         raise ValueError(
             "codec delta has no values without its base: make the model with payload_rebase"
         )
+    check_unpacked(view)
+
+
+def check_unpacked(view: PayloadView) -> None:
+    if view.codec in PACKED:
+        raise ValueError(f"codec {view.codec} is packed: use what payload_unpack makes of it")
 
 
 def as_weights(weights: Sequence[float], n_weights: int) -> Float32:

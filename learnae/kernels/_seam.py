@@ -25,6 +25,7 @@ __all__ = [
     "Status",
     "WritableBuffer",
     "WriteOptions",
+    "PACKED",
     "check",
 ]
 
@@ -37,9 +38,11 @@ WritableBuffer: TypeAlias = bytearray | memoryview | mmap.mmap
 CODECS: Mapping[str, int] = MappingProxyType(
     {
         **{"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5, "sign": 6, "ternary": 7, "topk": 8},
-        "delta": 9,
+        **{"delta": 9, "i8z": 10, "i4z": 11},
     }
 )
+# Codecs whose payloads are another's, packed.
+PACKED: Mapping[str, str] = MappingProxyType({"i8z": "i8", "i4z": "i4"})
 
 
 class Status(IntEnum):
@@ -141,6 +144,8 @@ class Backend(Protocol):
         out: Bytes,
     ) -> int: ...
     def payload_rebase(self, base: PayloadView, difference: PayloadView) -> bytearray: ...
+    def payload_pack(self, view: PayloadView, codec: str) -> bytearray: ...
+    def payload_unpack(self, view: PayloadView, codec: str) -> bytearray: ...
     def payload_open(self, buffer: Buffer, max_elements: int) -> PayloadView: ...
     def payload_verify(self, view: PayloadView) -> None: ...
     def payload_decode(self, view: PayloadView, vector: int, out: Float32) -> None: ...

@@ -14,11 +14,13 @@ from learnae.kernels._checks import (
     as_output,
     as_weights,
     check_floats,
+    check_unpacked,
     check_vector,
     codec_number,
 )
 from learnae.kernels._load import load
 from learnae.kernels._seam import (
+    PACKED,
     Buffer,
     Bytes,
     Float32,
@@ -36,7 +38,9 @@ __all__ = [
     "payload_distance",
     "payload_nbytes",
     "payload_open",
+    "payload_pack",
     "payload_rebase",
+    "payload_unpack",
     "payload_verify",
     "payload_write",
 ]
@@ -55,13 +59,13 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
 
 
 def payload_nbytes(codec: str, n_vectors: int, n_elements: int) -> int:
-    """Return the exact size in bytes of what `payload_write` makes; ``delta`` has none."""
+    """Return the exact size in bytes of a payload, where it follows from these arguments."""
     _check_counts(n_vectors, n_elements)
     return load().payload_nbytes(codec_number(codec), n_vectors, n_elements)
 
 
 def payload_bound(codec: str, n_vectors: int, n_elements: int, *, density: float = 0.0) -> int:
-    """Return a size in bytes that no payload of `payload_write` with these arguments exceeds."""
+    """Return a size in bytes that no payload with these arguments exceeds."""
     _check_counts(n_vectors, n_elements)
     _check_density(codec, density)
     return load().payload_bound(codec_number(codec), n_vectors, n_elements, density)
@@ -144,6 +148,10 @@ def payload_write(
     if len(digest) != _SCHEMA_NBYTES:
         raise ValueError(f"a schema digest has 32 bytes, not {len(digest)}")
     counts = len(rows), sum(leaf.size for leaf in rows[0])
+    if codec in PACKED:
+        raise ValueError(
+            f"codec {codec} is what payload_pack makes of a payload in {PACKED[codec]}"
+        )
     _check_density(codec, density)
     _check_options(codec, digest, counts, base, base_cid)
     number, options = codec_number(codec), WriteOptions(base, bytes(base_cid), density)
@@ -222,12 +230,14 @@ def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
         raise ValueError("the difference stands alone: it names no base")
     counts = (difference.n_vectors, difference.n_elements)
     _check_base(base, difference.schema_digest, *counts)
+    check_unpacked(difference)
     return load().payload_rebase(base, difference)
 
 
 def _check_base(base: PayloadView, schema_digest: bytes, n_vectors: int, n_elements: int) -> None:
     if base.base:
         raise ValueError("the base is itself a difference: rebase it first")
+    check_unpacked(base)
     if (base.n_vectors, base.n_elements) != (n_vectors, n_elements):
         raise ValueError(
             f"the base has {base.n_vectors} vectors of {base.n_elements} elements, "
@@ -235,6 +245,30 @@ def _check_base(base: PayloadView, schema_digest: bytes, n_vectors: int, n_eleme
         )
     if base.schema_digest != schema_digest:
         raise ValueError("the base and the difference have different schemas")
+
+
+def payload_pack(view: PayloadView) -> bytearray:
+    """Return a payload of ``i8`` or ``i4`` as one of ``i8z`` or ``i4z``, which is smaller.
+
+    Codes are entropy-coded, and all else stays; `payload_unpack` gives the same bytes back.
+    """
+    for packed, plain in PACKED.items():
+        if view.codec == plain:
+            return load().payload_pack(view, packed)
+    raise ValueError(f"codec {view.codec} cannot be packed: only {', '.join(PACKED.values())} can")
+
+
+def payload_unpack(view: PayloadView) -> bytearray:
+    """Return the payload that `payload_pack` made this one of, byte for byte. Verify it first.
+
+    Raises
+    ------
+    PayloadError
+        Where the codes of a block make no sense.
+    """
+    if view.codec not in PACKED:
+        raise ValueError(f"codec {view.codec} is not packed")
+    return load().payload_unpack(view, PACKED[view.codec])
 
 
 def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:

@@ -102,15 +102,32 @@ static void use_payloads(uint32_t codec) {
     free(base_bytes);
 }
 
+/* A payload made smaller, and read again. */
+static void use_packed(uint32_t codec) {
+    learnae_payload plain, packed;
+    size_t bound, nbytes;
+    uint8_t *bytes = written(codec, models[0], NULL, &plain);
+    CHECK(learnae_payload_pack_bound(&plain, &bound, NULL) == LEARNAE_OK);
+    uint8_t *smaller = checked_alloc(bound);
+    CHECK(learnae_payload_pack(smaller, bound, &plain, &nbytes, NULL) == LEARNAE_OK);
+    CHECK(learnae_payload_open(smaller, nbytes, N, &packed, NULL) == LEARNAE_OK);
+    CHECK(learnae_payload_verify(&packed, NULL) == LEARNAE_OK);
+    CHECK(learnae_payload_unpack(bytes, plain.nbytes, &packed, NULL) == LEARNAE_OK);
+    free(bytes);
+    free(smaller);
+}
+
 /* Everything that walks blocks. Returns where the stack was when it began. */
 static void *use_all(void *unused) {
     (void)unused;
     uint8_t here;
     uint8_t *volatile began = &here;
     use_arrays();
-    for (uint32_t codec = 1; learnae_codec_name(codec) != NULL; codec++) {
+    for (uint32_t codec = 1; codec <= LEARNAE_CODEC_DELTA; codec++) {
         use_payloads(codec);
     }
+    use_packed(LEARNAE_CODEC_I8);
+    use_packed(LEARNAE_CODEC_I4);
     return began;
 }
 

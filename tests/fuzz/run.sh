@@ -31,3 +31,4 @@ fuzz() {
 }
 fuzz payload "$out/golden" 2048
 fuzz difference "" 4096
+fuzz packed "" 4096

@@ -1,4 +1,4 @@
-"""The oracle of codec delta, from docs/payload.md in plain Python and NumPy."""
+"""The oracle of codec delta, and of prefix codes, from docs/payload.md in plain Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["encode"]
+__all__ = ["encode", "joined", "lengths_of", "words_of"]
 
 Float32 = NDArray[np.float32]
 
@@ -17,7 +17,7 @@ def _ordered(x: Float32) -> NDArray[np.int64]:
     return np.where(bits >= 2**31, 2**32 - 1 - bits, 2**31 + bits)
 
 
-def _lengths(counts: dict[int, int]) -> dict[int, int]:
+def lengths_of(counts: dict[int, int]) -> dict[int, int]:
     """Return the length of each symbol's word, by merging the two rarest again and again."""
     if len(counts) == 1:
         (only,) = counts
@@ -40,7 +40,7 @@ def _lengths(counts: dict[int, int]) -> dict[int, int]:
         numbers = [n // 2 + 1 for n in numbers]
 
 
-def _words(lengths: dict[int, int]) -> dict[int, str]:
+def words_of(lengths: dict[int, int]) -> dict[int, str]:
     """Return the words as text, in the order in which their bits go."""
     words, word, before = {}, 0, 0
     for symbol in sorted(lengths, key=lambda s: (lengths[s], s)):
@@ -49,6 +49,15 @@ def _words(lengths: dict[int, int]) -> dict[int, str]:
         words[symbol] = f"{word:0{before}b}"
         word += 1
     return words
+
+
+def joined(streams: list[str]) -> bytes:
+    """Return the sizes of four streams of bits, and the streams."""
+    packed = [
+        int(bits[::-1], 2).to_bytes(-(-len(bits) // 8), "little") if bits else b""
+        for bits in streams
+    ]
+    return b"".join(len(stream).to_bytes(4, "little") for stream in packed) + b"".join(packed)
 
 
 def encode(x: Float32, base: Float32) -> bytes:
@@ -63,19 +72,14 @@ def encode(x: Float32, base: Float32) -> bytes:
         1 + (z.bit_length() - 1 + e) % 32 if z else 0
         for z, e in zip(zigzag, exponents, strict=True)
     ]
-    lengths = _lengths({symbol: symbols.count(symbol) for symbol in set(symbols)})
-    words = _words(lengths)
+    lengths = lengths_of({symbol: symbols.count(symbol) for symbol in set(symbols)})
+    words = words_of(lengths)
     streams = ["", "", "", ""]
     for i, (z, symbol) in enumerate(zip(zigzag, symbols, strict=True)):
         below = f"{z:b}"[1:][::-1] if z else ""  # lowest bit first, without the highest
         streams[i % 4] += words[symbol] + below
-    packed = [
-        int(bits[::-1], 2).to_bytes(-(-len(bits) // 8), "little") if bits else b""
-        for bits in streams
-    ]
     nibbles = [lengths.get(symbol, 0) for symbol in range(34)]
     head = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
-    content = b"\x02\0\0\0" + head + bytes(3)
-    content += b"".join(len(stream).to_bytes(4, "little") for stream in packed) + b"".join(packed)
+    content = b"\x02\0\0\0" + head + bytes(3) + joined(streams)
     raw = b"\x01\0\0\0" + x.tobytes()
     return min(raw, content, key=len)

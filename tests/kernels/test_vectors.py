@@ -20,6 +20,7 @@ MANIFEST: list[dict[str, Any]] = json.loads((FOLDER / "manifest.json").read_text
 DIFFERENCES: list[dict[str, str]] = json.loads(
     (FOLDER / "differences" / "manifest.json").read_text("utf-8")
 )
+PACKED: list[dict[str, str]] = json.loads((FOLDER / "packed" / "manifest.json").read_text("utf-8"))
 WRITTEN_LENGTH = 16384  # the writer's own block length; the reader takes others
 
 
@@ -69,3 +70,18 @@ def test_golden_difference(k: ModuleType, entry: dict[str, str]) -> None:
     if view.codec == "delta" and view.block_length == WRITTEN_LENGTH:
         again = k.payload_write("delta", view.schema_digest, values, base=base, base_cid=view.base)
         assert again == data
+
+
+def test_the_committed_script_makes_the_packed() -> None:
+    subprocess.run([sys.executable, str(FOLDER / "packed" / "make.py"), "--check"], check=True)
+
+
+@pytest.mark.parametrize("entry", PACKED, ids=lambda entry: str(entry["name"]))
+def test_golden_packed(k: ModuleType, entry: dict[str, str]) -> None:
+    data = (FOLDER / "packed" / f"{entry['name']}.payload").read_bytes()
+    plain = (FOLDER / "packed" / f"{entry['name']}.plain").read_bytes()
+    view = k.payload_open(data, 5000)
+    k.payload_verify(view)
+    assert view.codec == entry["codec"]
+    assert k.payload_unpack(view) == plain
+    assert k.payload_pack(k.payload_open(plain, 5000)) == data

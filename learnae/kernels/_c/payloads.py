@@ -22,7 +22,9 @@ __all__ = [
     "payload_distance",
     "payload_nbytes",
     "payload_open",
+    "payload_pack",
     "payload_rebase",
+    "payload_unpack",
     "payload_verify",
     "payload_write",
 ]
@@ -99,6 +101,27 @@ def payload_rebase(base: PayloadView, difference: PayloadView) -> bytearray:
             *(dst, len(out), payload_of(base), payload_of(difference)),
         )
     return out
+
+
+def payload_pack(view: PayloadView, codec: str) -> bytearray:
+    out, nbytes = unfilled(_pack_bound(view)), ffi.new("size_t *")
+    with ffi.from_buffer(out, require_writable=True) as dst:
+        call(lib.learnae_payload_pack, dst, len(out), payload_of(view), nbytes, ours=True)
+    del out[nbytes[0] :]
+    return out
+
+
+def payload_unpack(view: PayloadView, codec: str) -> bytearray:
+    out = unfilled(_pack_bound(view))
+    with ffi.from_buffer(out, require_writable=True) as dst:
+        call(lib.learnae_payload_unpack, dst, len(out), payload_of(view))
+    return out
+
+
+def _pack_bound(view: PayloadView) -> int:
+    nbytes = ffi.new("size_t *")
+    call(lib.learnae_payload_pack_bound, payload_of(view), nbytes, ours=True)
+    return int(nbytes[0])
 
 
 def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:

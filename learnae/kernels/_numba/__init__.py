@@ -12,6 +12,7 @@ from learnae.kernels._numba.averaging import (
     set_isa,
     set_threads,
 )
+from learnae.kernels._numba.packing import payload_pack, payload_unpack
 from learnae.kernels._numba.payloads import (
     crc32c,
     payload_accumulate,
@@ -59,7 +60,9 @@ __all__ = [
     "payload_distance",
     "payload_nbytes",
     "payload_open",
+    "payload_pack",
     "payload_rebase",
+    "payload_unpack",
     "payload_verify",
     "payload_write",
     "set_isa",

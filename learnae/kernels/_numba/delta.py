@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 
 from learnae.kernels._numba.jit import jit
 from learnae.kernels._numba.prefix import (
+    N_STREAMS,
     TABLE_LENGTH,
     code_complete,
     code_lengths,
     code_table,
     code_words,
+    put_bits,
+    window_at,
 )
 
 __all__ = ["decode_delta", "delta_bound", "delta_valid", "encode_delta"]
 
 SAME, RAW, CODED = 0, 1, 2
-N_STREAMS = 4
 N_CLASSES = 33
 AT_LENGTHS, AT_SIZES, AT_STREAMS = 4, 24, 40
 
@@ -62,21 +64,13 @@ def _split(src: Any, base: Any, zigzag: Any, symbols: Any, places: Any) -> None:
 
 
 @jit
-def _put(out: Any, at: int, value: Any, n_bits: Any) -> Any:
-    """Set `n_bits` bits from bit `at` on, over zeros; return where they end."""
-    for k in range(n_bits):
-        out[(at + k) >> 3] |= np.uint8(((value >> k) & 1) << ((at + k) & 7))
-    return at + n_bits
-
-
-@jit
 def _write(
     stream: int, zigzag: Any, symbols: Any, places: Any, words: Any, lengths: Any, out: Any
 ) -> None:
     at = 0
     for i in range(stream, zigzag.size, N_STREAMS):
-        at = _put(out, at, words[symbols[i]], np.int64(lengths[symbols[i]]))
-        at = _put(out, at, zigzag[i] & ((1 << places[i]) - 1), places[i])
+        at = put_bits(out, at, words[symbols[i]], np.int64(lengths[symbols[i]]))
+        at = put_bits(out, at, zigzag[i] & ((1 << places[i]) - 1), places[i])
 
 
 def encode_delta(src: Bits, base: Bits, block: Bytes) -> int:
@@ -135,22 +129,11 @@ def delta_valid(block: Bytes, m: int) -> bool:
 
 
 @jit
-def _window(data: Any, at: Any) -> Any:
-    """Return the 48 bits from bit `at` on; behind the end there are zeros."""
-    word: Any = 0
-    first = at >> 3
-    for k in range(7):
-        if first + k < data.size:
-            word |= np.int64(data[first + k]) << (8 * k)
-    return word >> (at & 7)
-
-
-@jit
 def _read(stream: int, data: Any, table: Any, lengths: Any, values: Any) -> Any:
     """Turn a stream's elements of the base into the model's; return where the stream ends."""
     at: Any = 0
     for i in range(stream, values.size, N_STREAMS):
-        window = _window(data, at)
+        window = window_at(data, at)
         symbol = np.int64(table[window & (TABLE_LENGTH - 1)])
         n_word = np.int64(lengths[symbol])
         place: Any = 0

@@ -6,8 +6,9 @@ import struct
 from dataclasses import dataclass
 
 from learnae.kernels._numba.delta import delta_bound
+from learnae.kernels._numba.packed import AT_SCALES
 from learnae.kernels._numba.topk import topk_nbytes
-from learnae.kernels._seam import CODECS
+from learnae.kernels._seam import CODECS, PACKED
 
 __all__ = [
     "ALIGNMENT",
@@ -35,7 +36,10 @@ CODES = {
     CODECS["ternary"]: (2, 256),
     CODECS["topk"]: (0, 0),  # not all elements have one
     CODECS["delta"]: (0, 0),
+    CODECS["i8z"]: (8, 256),
+    CODECS["i4z"]: (4, 64),
 }
+_PACKED = frozenset(CODECS[name] for name in PACKED)
 _TOPK, _DELTA = CODECS["topk"], CODECS["delta"]
 
 
@@ -75,13 +79,14 @@ class Geometry:
         return (self.blocks_per_vector - 1) * self.block_nbytes + padded(self.content_nbytes(last))
 
     def content_nbytes(self, n_elements: int) -> int:
-        """Return the size of a block of so many elements before its padding; delta: the most."""
+        """Return the size of a block of so many elements before its padding, or the most."""
         if self.codec == _DELTA:
             return delta_bound(n_elements)
         if self.codec == _TOPK:
             return topk_nbytes(n_elements, self.n_kept(n_elements))
         n_bits, _ = CODES[self.codec]
-        return 4 * n_groups(self.codec, n_elements) + -(-n_elements * n_bits // 8)
+        head = AT_SCALES if self.codec in _PACKED else 0
+        return head + 4 * n_groups(self.codec, n_elements) + -(-n_elements * n_bits // 8)
 
     def n_kept(self, n_elements: int) -> int:
         """Return how many elements a block of so many keeps (topk)."""
@@ -93,7 +98,7 @@ class Geometry:
     @property
     def varies(self) -> bool:
         """Whether sizes are the most that they can be, and the real ones are in the table."""
-        return self.codec == _DELTA
+        return self.codec == _DELTA or self.codec in _PACKED
 
     def blocks(self) -> list[tuple[int, int, int]]:
         """List each block's first byte, size with padding, and number of elements."""

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.kernels._numba import checksum, decoding, delta, integers, passes, sums, topk
+from learnae.kernels._numba import (
+    checksum,
+    decoding,
+    delta,
+    integers,
+    packed,
+    passes,
+    sums,
+    topk,
+)
 from learnae.kernels._numba.geometry import (
     ALIGNMENT,
     BLOCK_STEP,
@@ -180,8 +189,7 @@ def payload_verify(view: PayloadView) -> None:
         if checksum.crc32c(block) != crcs[index]:
             refuse(f"block {index} is damaged: its checksum disagrees", Status.CHECKSUM)
         if geometry.varies:
-            if not delta.delta_valid(block, m):
-                refuse(f"parts of block {index} are wrong")
+            _check_varying(geometry, index, raw, at, block, m)
             continue
         if block[geometry.content_nbytes(m) :].any():
             refuse(f"padding of block {index} is not zero")
@@ -190,8 +198,7 @@ def payload_verify(view: PayloadView) -> None:
                 refuse(f"indices of block {index} are wrong")
             continue
         scales = raw.f32[at // 4 : at // 4 + n_groups(geometry.codec, m)]
-        if not (np.isfinite(scales) & (scales >= 0)).all():
-            refuse(f"a scale of block {index} is negative or not finite")
+        _check_scales(index, scales)
         used = m * CODES[geometry.codec][0] % 8
         if used and block[geometry.content_nbytes(m) - 1] >> used:
             refuse(f"bits behind the last code of block {index} are not zero")
@@ -199,6 +206,23 @@ def payload_verify(view: PayloadView) -> None:
             pairs = block[4 * scales.size :]
             if (pairs & ~(pairs << 1) & 0xAA).any():
                 refuse(f"block {index} has a ternary code of 2")
+
+
+def _check_varying(
+    geometry: Geometry, index: int, raw: decoding.Raw, at: int, block: NDArray[np.uint8], m: int
+) -> None:
+    """Check a block whose size is in it, and so its padding too."""
+    shape = CODES[geometry.codec]
+    is_delta = geometry.codec == CODECS["delta"]
+    if not (delta.delta_valid(block, m) if is_delta else packed.packed_valid(shape, block, m)):
+        refuse(f"parts of block {index} are wrong")
+    first = (at + packed.AT_SCALES) // 4
+    _check_scales(index, raw.f32[first : first + n_groups(geometry.codec, m)])
+
+
+def _check_scales(index: int, scales: Float32) -> None:
+    if not (np.isfinite(scales) & (scales >= 0)).all():
+        refuse(f"a scale of block {index} is negative or not finite")
 
 
 def payload_decode(view: PayloadView, vector: int, out: Float32) -> None:

@@ -11,9 +11,20 @@ import numpy as np
 
 from learnae.kernels._numba.jit import jit
 
-__all__ = ["CODE_MAX", "TABLE_LENGTH", "code_complete", "code_lengths", "code_table", "code_words"]
+__all__ = [
+    "CODE_MAX",
+    "N_STREAMS",
+    "TABLE_LENGTH",
+    "code_complete",
+    "code_lengths",
+    "code_table",
+    "code_words",
+    "put_bits",
+    "window_at",
+]
 
 CODE_MAX = 11
+N_STREAMS = 4  # side by side: element i is in stream i mod 4
 TABLE_LENGTH = 1 << CODE_MAX
 
 
@@ -87,3 +98,22 @@ def code_table(lengths: Any) -> Any:
     for symbol in np.flatnonzero(lengths):
         table[words[symbol] :: 1 << int(lengths[symbol])] = symbol
     return table
+
+
+@jit
+def put_bits(out: Any, at: int, value: Any, n_bits: Any) -> Any:
+    """Set `n_bits` bits from bit `at` on, over zeros; return where they end."""
+    for k in range(n_bits):
+        out[(at + k) >> 3] |= np.uint8(((value >> k) & 1) << ((at + k) & 7))
+    return at + n_bits
+
+
+@jit
+def window_at(data: Any, at: Any) -> Any:
+    """Return the 48 bits from bit `at` on; behind the end there are zeros."""
+    word: Any = 0
+    first = at >> 3
+    for k in range(7):
+        if first + k < data.size:
+            word |= np.int64(data[first + k]) << (8 * k)
+    return word >> (at & 7)

@@ -30,8 +30,8 @@ _DENSITY = 0.01
 
 
 def payload_nbytes(codec: int, n_vectors: int, n_elements: int) -> int:
-    if codec == CODECS["delta"]:
-        message = "the size of a delta depends on its content: payload_bound is the most"
+    if Geometry(codec, n_vectors, n_elements, BLOCK_LENGTH).varies:
+        message = f"the size of {NAMES[codec]} depends on its content: payload_bound is the most"
         check(Status.ARGUMENT, message)
     return payload_bound(codec, n_vectors, n_elements, 0.0)
 
