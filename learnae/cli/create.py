@@ -82,7 +82,9 @@ Examples:
 @click.option("--no-drift-correction", is_flag=True, help="Share params only, no mean gradients.")
 @click.option(
     "--codec",
-    type=click.Choice(["f32", "bf16", "f16", "i8", "i4", "sign", "ternary", "topk", "delta"]),
+    type=click.Choice(
+        ["f32", "bf16", "f16", "i8", "i8z", "i4", "i4z", "sign", "ternary", "topk", "delta"]
+    ),
     default="i8",
     show_default=True,
 )

@@ -119,9 +119,11 @@ def describe_payload(data: bytes, name: str) -> dict[str, Any]:
 
     view = kernels.payload_open(data, MAX_ELEMENTS)
     kernels.payload_verify(view)
-    vectors = []
+    whole, vectors = view, []
+    if view.codec in kernels.PACKED:
+        whole = kernels.payload_open(kernels.payload_unpack(view), MAX_ELEMENTS)
     for vector in range(view.n_vectors):
-        _, norm2 = kernels.payload_distance(view, vector, None)
+        _, norm2 = kernels.payload_distance(whole, vector, None)
         vectors.append({"holds": ("params", "mean gradient", "?", "?")[vector], "norm": norm2**0.5})
     return {
         "kind": "payload",
@@ -135,6 +137,7 @@ def describe_payload(data: bytes, name: str) -> dict[str, Any]:
         "n_blocks": view.n_blocks,
         "block_length": view.block_length,
         "nbytes": view.nbytes,
+        **({"packed_to": view.nbytes / whole.nbytes} if whole is not view else {}),
         "schema_digest": view.schema_digest.hex(),
         "vectors": vectors,
     }

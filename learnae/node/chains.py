@@ -41,7 +41,7 @@ def largest_payload_nbytes(charter: Charter, schema: Schema) -> int:
     n_vectors = 2 if charter.training.drift_correction else 1
     nbytes = payload_bound(charter, schema, n_vectors)
     if charter.gossip.is_chained:
-        key = kernels.payload_nbytes(charter.gossip.key_codec, n_vectors, schema.n_elements)
+        key = kernels.payload_bound(charter.gossip.key_codec, n_vectors, schema.n_elements)
         nbytes = max(nbytes, key)
     return nbytes
 
@@ -50,6 +50,11 @@ def payload_bound(charter: Charter, schema: Schema, n_vectors: int) -> int:
     """Return the size in bytes that none in the swarm's codec exceeds; a key may."""
     codec, density = charter.gossip.codec, _density(charter)
     return kernels.payload_bound(codec, n_vectors, schema.n_elements, density=density)
+
+
+def _plain(codec: str) -> str:
+    """Return the codec that encodes: what a packed one is packed from."""
+    return kernels.PACKED.get(codec, codec)
 
 
 def _density(charter: Charter) -> float:
@@ -98,8 +103,8 @@ class Sender:
     def encode(self, params: Float32, gradient: Float32 | None) -> bytearray:
         """Encode params (and the round's mean gradient) for `draft`, at the end of a round.
 
-        It is done with the charter's codec, or in f32 where that one carries differences: which
-        payload to is known only when this one is published, and it may never be.
+        It is done with the charter's codec, not packed yet, or in f32 where that one carries
+        differences: which payload to is known only when this one is published, and it may never be.
 
         Raises
         ------
@@ -107,13 +112,13 @@ class Sender:
             If a value is NaN or infinite and the codec cannot carry it.
         """
         vectors = [params] if gradient is None else [params, gradient]
-        codec = "f32" if self._charter.gossip.is_chained else self._charter.gossip.codec
+        codec = "f32" if self._charter.gossip.is_chained else _plain(self._charter.gossip.codec)
         return kernels.payload_write(codec, self._schema.digest, vectors)
 
     def draft(self, contribution: Contribution) -> Draft:
         """Make of a contribution, encoded by `encode`, what is published; changes nothing."""
         if not self._charter.gossip.is_chained:
-            return Draft(contribution.payload, None)
+            return Draft(self._packed(contribution.payload, self._charter.gossip.codec), None)
         whole = kernels.payload_open(contribution.payload, self._schema.n_elements)
         vectors = [kernels.payload_decode(whole, v) for v in range(whole.n_vectors)]
         known = self._known
@@ -123,8 +128,9 @@ class Sender:
             except ValueError:  # both ends are finite and their difference is not
                 pass
         gossip = self._charter.gossip
-        key = kernels.payload_write(gossip.key_codec, self._schema.digest, vectors)
-        return Draft(key, kernels.payload_open(key, self._schema.n_elements))
+        key = kernels.payload_write(_plain(gossip.key_codec), self._schema.digest, vectors)
+        view = kernels.payload_open(key, self._schema.n_elements)
+        return Draft(self._packed(key, gossip.key_codec), view)
 
     def sent(self, draft: Draft, cid: bytes) -> None:
         """Note that a draft was published under `cid`: the next one is made from it."""
@@ -182,9 +188,9 @@ class Sender:
         )
 
     def _difference(self, known: _Known, vectors: list[Float32]) -> Draft:
-        n_elements = self._schema.n_elements
+        n_elements, codec = self._schema.n_elements, self._charter.gossip.codec
         payload = kernels.payload_write(
-            self._charter.gossip.codec,
+            _plain(codec),
             self._schema.digest,
             vectors,
             base=known.view,
@@ -192,4 +198,11 @@ class Sender:
             density=_density(self._charter),
         )
         rebased = kernels.payload_rebase(known.view, kernels.payload_open(payload, n_elements))
-        return Draft(payload, kernels.payload_open(rebased, n_elements), known.place + 1)
+        view = kernels.payload_open(rebased, n_elements)
+        return Draft(self._packed(payload, codec), view, known.place + 1)
+
+    def _packed(self, payload: bytes | bytearray, codec: str) -> bytes | bytearray:
+        """Pack what is about to be sent, where the charter's codec is a packed one."""
+        if codec not in kernels.PACKED:
+            return payload
+        return kernels.payload_pack(kernels.payload_open(payload, self._schema.n_elements))

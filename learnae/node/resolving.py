@@ -67,7 +67,8 @@ def resolve(
     known
         Returns the stand-alone payload that a CID came to be when it was resolved before.
     folder
-        Where a large sum is put, mapped into memory; see `shelve`.
+        Where a large sum, or what a large payload unpacks to, is put, mapped into memory; see
+        `shelve`.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def resolve(
     PayloadError
         One of the payloads is none of this swarm, or the chain is longer than the charter allows.
     """
-    view, links = _walk(cid, get, known, charter, schema)
+    view, links = _walk(cid, get, known, charter, schema, folder)
     for i, link in enumerate(links):
         if view.n_vectors != link.n_vectors:
             raise PayloadError("payload and the one it builds on have unequal numbers of vectors")
@@ -98,8 +99,12 @@ def _walk(
     known: Callable[[bytes], kernels.PayloadView | None],
     charter: Charter,
     schema: Schema,
+    folder: str | os.PathLike[str] | None,
 ) -> tuple[kernels.PayloadView, list[kernels.PayloadView]]:
-    """Go back from a payload to one that stands alone; return it and the differences to add."""
+    """Go back from a payload to one that stands alone; return it and the differences to add.
+
+    All are unpacked. Without differences the first one is what is kept, in `folder` if it is large.
+    """
     gossip = charter.gossip
     longest = gossip.key_every - 1 if gossip.is_chained else 0
     links: list[kernels.PayloadView] = []
@@ -107,13 +112,24 @@ def _walk(
         view = open_payload(_get_again(cid, get) if links else get(cid), schema)
         if not view.base:
             _require_key(view, charter)
+            view = _unpacked(view, None if links else folder)
             break
         _require_link(view, charter, schema)
         if len(links) == longest:
             raise PayloadError(f"more than {longest} differences since a payload that stands alone")
-        links.append(view)
+        links.append(_unpacked(view, None))
         cid = view.base
     return view, links[::-1]
+
+
+def _unpacked(
+    view: kernels.PayloadView, folder: str | os.PathLike[str] | None
+) -> kernels.PayloadView:
+    """Return a payload that can be averaged. What it says of itself was checked before."""
+    if view.codec not in kernels.PACKED:
+        return view
+    plain = shelve(kernels.payload_unpack(view), folder)
+    return kernels.payload_open(plain, view.n_elements)
 
 
 def _get_again(cid: bytes, get: Callable[[bytes], memoryview]) -> memoryview:

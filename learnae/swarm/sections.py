@@ -30,9 +30,9 @@ __all__ = [
     "rule_of",
 ]
 
-KEY_CODECS = ("f32", "bf16", "f16", "i8")
+KEY_CODECS = ("f32", "bf16", "f16", "i8", "i8z")
 #: They carry differences, most of them because they are too coarse for a model: docs/protocol.md.
-CHAINED_CODECS = ("i4", "sign", "ternary", "topk", "delta")
+CHAINED_CODECS = ("i4", "i4z", "sign", "ternary", "topk", "delta")
 CODECS = (*KEY_CODECS, *CHAINED_CODECS)
 _MAX_COLUMNS = 4096
 _MAX_MEMBERS = 1024

@@ -104,6 +104,17 @@ def test_difference(tmp_path: Path) -> None:
     assert "base" not in described(tmp_path, "payload")
 
 
+def test_packed(tmp_path: Path) -> None:
+    path, model = tmp_path / "packed", np.arange(5000, dtype=np.float32) ** 3
+    plain = kernels.payload_write("i8", bytes(32), [model])
+    packed = kernels.payload_pack(kernels.payload_open(plain, 5000))
+    path.write_bytes(packed)
+    found = json.loads(inspect(path, "--json").stdout)
+    assert (found["codec"], found["nbytes"]) == ("i8z", len(packed))
+    assert found["packed_to"] == pytest.approx(len(packed) / len(plain))
+    assert found["vectors"][0]["norm"] == pytest.approx(float(np.linalg.norm(model)), rel=1e-2)
+
+
 def test_announcement(tmp_path: Path) -> None:
     found = described(tmp_path, "announcement")
     assert found["peer_id"] == IDENTITY.peer_id

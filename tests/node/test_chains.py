@@ -54,7 +54,7 @@ def remembered(receiver: Member, sender: Member) -> Float32:
     return kernels.payload_decode(view, 0)
 
 
-@pytest.mark.parametrize("codec", ["i4", "sign", "ternary", "topk", "delta"])
+@pytest.mark.parametrize("codec", ["i4", "i4z", "sign", "ternary", "topk", "delta"])
 def test_each_builds_on_the_one_before(network: MemoryNetwork, codec: str) -> None:
     swarm = charter(codec=codec, key_every=4)
     ann, bob = Member(network, 1, swarm), Member(network, 2, swarm)

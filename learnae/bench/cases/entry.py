@@ -18,7 +18,7 @@ __all__ = ["ALONE", "SCHEMA", "Inputs", "Kernel", "Prepared", "codec_error", "en
 
 SCHEMA = bytes(32)
 # Codecs that encode a model by itself.
-ALONE = tuple(codec for codec in kernels.CODECS if codec != "delta")
+ALONE = tuple(codec for codec in kernels.CODECS if codec not in ("delta", *kernels.PACKED))
 _N_LEAVES = 100
 _ERROR_LENGTH = 2**20
 
