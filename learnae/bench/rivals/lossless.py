@@ -1,7 +1,8 @@
 """Compressors on what differs between two models, bit by bit: the exclusive or of their floats.
 
 blosc2 and zstandard compress it at their level 1; ZipNN makes it from the two models itself;
-pcodec, which works on numbers, takes the difference of the floats' bits as integers.
+pcodec, which works on numbers, takes the difference of the floats' bits as integers. And zstandard,
+at levels 1 and 3, on a payload as it is, beside packing.
 """
 
 from __future__ import annotations
@@ -92,7 +93,29 @@ def _both(name: str, coder: Coder) -> tuple[Rival, Rival]:
     )
 
 
+def _on_payload(level: int) -> tuple[Rival, Rival]:
+    def pack(inputs: Inputs, codec: str) -> Callable[[], object]:
+        import zstandard
+
+        coder, data = zstandard.ZstdCompressor(level=level), bytes(inputs.payload(codec, 0).buffer)
+        return lambda: coder.compress(data)
+
+    def unpack(inputs: Inputs, codec: str) -> Callable[[], object]:
+        import zstandard
+
+        decoder, data = zstandard.ZstdDecompressor(), pack(inputs, codec)()
+        return lambda: decoder.decompress(data)
+
+    name = f"zstandard -{level}"
+    return (
+        Rival(name, "zstandard", "payload_pack", pack, ("i8", "i4")),
+        Rival(name, "zstandard", "payload_unpack", unpack, ("i8", "i4")),
+    )
+
+
 LOSSLESS = (
+    *_on_payload(1),
+    *_on_payload(3),
     *_both("blosc2", _blosc2),
     *_both("zstandard", _zstandard),
     *_both("zipnn", _zipnn),
