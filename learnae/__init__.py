@@ -6,9 +6,9 @@ The three-line way in::
 
     with learnae.join("swarm.toml", params) as peer:
         params = peer.params
-        for batch in data:
-            params, state = step(params, state, batch)
-            params = peer.exchange(params, samples=len(batch))
+        for x, y in data:
+            params, state = step(params, state, x, y)
+            params = peer.exchange(params, samples=len(x))
 
 Names are loaded on first use, so that ``import learnae`` costs next to nothing and needs no JAX.
 """
@@ -68,6 +68,9 @@ _HOMES = {
 }
 
 
+_MODULES = frozenset(("errors", "kernels", "learn", "payload", "transports"))
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
@@ -77,6 +80,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
+    if name in _MODULES:
+        return import_module(f"learnae.{name}")
     raise AttributeError(f"module 'learnae' has no attribute {name!r}")
 
 

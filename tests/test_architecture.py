@@ -226,6 +226,11 @@ def test_imports_without_jax() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_modules_need_no_import_of_their_own() -> None:
+    code = "import learnae; learnae.kernels.backend(); learnae.learn.drift_correction"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_import_is_cheap() -> None:
     """CPU time, as the machine may be busy; numpy first, as every user has it anyway."""
     code = """

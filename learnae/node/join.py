@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.errors import CharterError
+from learnae.errors import CharterError, UsageError
 from learnae.node.access import Access, open_swarm_transport, start_own_daemon
 from learnae.node.home import Home
 from learnae.node.node import Node, NodeSettings
@@ -31,6 +32,8 @@ __all__ = [
     "read_charter",
 ]
 
+log = logging.getLogger("learnae.node")
+
 Float32 = NDArray[np.float32]
 
 
@@ -49,7 +52,10 @@ def read_charter(path: str | os.PathLike[str]) -> Charter:
             f"{os.fspath(path)}: {error.strerror}; give the path of the swarm's charter "
             "(learnae create makes one)"
         ) from None
-    return parse_charter(text)
+    try:
+        return parse_charter(text)
+    except CharterError as error:
+        raise CharterError(f"{os.fspath(path)}: {error}") from None
 
 
 def default_home(charter: Charter) -> Path:
@@ -95,8 +101,17 @@ def join(
         ``"directory:PATH"``, ``"ipfs:..."`` or a transport object. Default: the daemon that
         ``learnae ipfs up`` has made for the swarm, or else a folder in the user's data folder,
         which joins all peers of this user on this machine.
+    settings
+        How often to write status and checkpoint; most programs need none.
     swarm_key
         32 bytes, for IPFS. Default: from the file beside the charter's, ``swarm.key``.
+
+    Returns
+    -------
+    JoinedPeer
+        Its `params` are what to go on from. Where they are not those given, because the folder
+        holds a checkpoint or the swarm is under way, one line of the log (`learnae.node`,
+        a warning) says so.
 
     Raises
     ------
@@ -158,14 +173,33 @@ class JoinedPeer:
         self._n_steps = self._n_samples = 0
         self._loss_sum = 0.0
         self._n_losses = 0
+        self._closed = False
         try:
             node.start()
         except BaseException:
             node.close()
             raise
+        self._say_where_from()
         self.params: PyTree = unflatten(node.schema, node.params, params)
         node.begin()
         self._round_began = time.monotonic()
+
+    def _say_where_from(self) -> None:
+        """Tell who started a script again that this is no new experiment."""
+        status, home = self._node.status, self._node.home
+        if status.resumed_round is not None:
+            log.warning(
+                "going on from round %d, as saved in %s; to start afresh, give another home and "
+                "transport",
+                status.resumed_round,
+                home.path,
+            )
+        elif status.adopted_round is not None:
+            log.warning(
+                "going on from the swarm's model of round %d; to start afresh, give another "
+                "transport, or make another charter",
+                status.adopted_round,
+            )
 
     @property
     def peer_id(self) -> str:
@@ -221,7 +255,11 @@ class JoinedPeer:
             If the params' shared leaves are not those given to `join`.
         ModelError
             If they hold NaN or infinity.
+        UsageError
+            If this peer has been closed: nobody would hear of the round.
         """
+        if self._closed:
+            raise UsageError("this peer is closed, as at the end of its `with` block: join again")
         if not self._n_steps:
             self._node.schema.require(params)  # at the round's first step, not after its last
         self._n_steps += 1
@@ -263,6 +301,7 @@ class JoinedPeer:
 
     def close(self) -> None:
         """Publish what is pending, write a checkpoint, say farewell."""
+        self._closed = True
         self._node.close()
 
     def __enter__(self) -> JoinedPeer:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from require import need
 
 import learnae
-from learnae.errors import CharterError, ModelError, SchemaError, StateError
+from learnae.errors import CharterError, ModelError, SchemaError, StateError, UsageError
 from learnae.node import join as join_module
 from learnae.node.home import Home
 from learnae.node.node import Node, NodeSettings
@@ -215,6 +215,26 @@ def test_second_join_in_one_home(network: MemoryNetwork, tmp_path: Path) -> None
             SWARM, {"w": full(1.0)}, home=tmp_path / "ann", transport=network.endpoint("x")
         )
     joined(network, tmp_path / "ann", {"w": full(1.0)}).close()
+
+
+def test_a_closed_peer_takes_no_more_rounds(network: MemoryNetwork, tmp_path: Path) -> None:
+    with joined(network, tmp_path / "ann", {"w": full(1.0)}) as ann:
+        ann.exchange({"w": full(1.0)}, samples=1)
+    with pytest.raises(UsageError, match=r"closed.*join again"):
+        ann.exchange({"w": full(1.0)}, samples=1)
+
+
+def test_starting_again_is_said(
+    network: MemoryNetwork, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with joined(network, tmp_path / "ann", {"w": full(1.0)}) as ann:
+        for _ in range(8):
+            ann.exchange({"w": full(1.0)}, samples=1)
+        done = ann.round
+    assert done > 0 and "going on" not in caplog.text
+    with joined(network, tmp_path / "ann", {"w": full(7.0)}) as again:
+        assert again.round == done
+    assert f"going on from round {done}" in caplog.text and "another home" in caplog.text
 
 
 def test_params_that_are_not_those_of_the_start(network: MemoryNetwork, tmp_path: Path) -> None:
