@@ -67,6 +67,7 @@ class Doctor:
     public: bool = False
     _charter: Charter | None = field(default=None, init=False)
     _schema: Schema | None = field(default=None, init=False)
+    _own_id: str = field(default="", init=False)
 
     def examine(self) -> Iterator[Finding]:
         """Yield one finding for each part, in the order in which they stand on each other."""
@@ -131,6 +132,7 @@ class Doctor:
         identity = read_identity(home)
         if identity is None:
             return Finding("key", Verdict.NOTE, f"none in {home} yet; joining makes one")
+        self._own_id = identity.peer_id
         owner = home / "swarm"
         there = owner.read_text("ascii", "replace").strip() if owner.exists() else ""
         if there and there != charter.swarm_id.hex():
@@ -225,6 +227,7 @@ class Doctor:
             subscription.close()
         if suspect is not None:
             yield Finding("others' clocks", Verdict.FAULT, suspicion(suspect, time.time()))
+        newest.pop(self._own_id, None)
         yield self._heard(newest, ignored)
         models = [a for a in newest.values() if a.kind == Kind.WEIGHTS and a.payload is not None]
         for announcement in models:
@@ -244,7 +247,7 @@ class Doctor:
         return Finding(
             "others",
             Verdict.NOTE,
-            f"nobody heard in {self.listen_s:g} s: if others are running, compare charter and "
+            f"nobody else heard in {self.listen_s:g} s: if others are running, compare charter and "
             "transport with theirs, and look at the firewall",
         )
 

@@ -18,7 +18,7 @@ from learnae.cli.doctor import command
 from learnae.node.home import Home
 from learnae.payload import Schema
 from learnae.swarm import Announcement, Charter, Kind, dump_charter, encode_announcement
-from learnae.swarm.trust import short
+from learnae.swarm.trust import Identity, short
 from learnae.transports import DirectoryTransport
 
 
@@ -62,14 +62,16 @@ def patient(tmp_path: Path) -> Patient:
     return Patient(tmp_path)
 
 
-def announce(patient: Patient, number: int, *, payload: bytes | None, skew_s: float = 0.0) -> None:
-    """Say something as another peer, which may then have put nothing in the store."""
+def announce(
+    patient: Patient, number: int | Identity, *, payload: bytes | None, skew_s: float = 0.0
+) -> None:
+    """Say something as a peer, which may then have put nothing in the store."""
     import time
 
     from learnae.node.trainer import charter_model
 
     model = charter_model(CHARTER, patient.charter.parent)
-    them = identity(number)
+    them = identity(number) if isinstance(number, int) else number
     said = Announcement(
         swarm_id=CHARTER.swarm_id,
         peer_id=them.peer_id,
@@ -102,6 +104,13 @@ def test_a_healthy_peer(patient: Patient) -> None:
     other.close()
 
 
+def test_oneself_is_nobody_else(patient: Patient) -> None:
+    with Home.open(patient.home, swarm_id=CHARTER.swarm_id) as home:
+        announce(patient, home.identity, payload=None)
+    lines = {f["part"]: f["line"] for f in patient.ask()}
+    assert "nobody else heard" in lines["others"]
+
+
 def test_nothing_is_left_behind(patient: Patient) -> None:
     patient.ask()
     assert [path for path in patient.shared.rglob("*") if path.is_file()] == []
@@ -115,7 +124,7 @@ def test_a_peer_that_has_not_begun(patient: Patient) -> None:
         path.unlink()
     patient.home.rmdir()
     notes = {f["part"]: f["line"] for f in patient.ask() if f["verdict"] == "note"}
-    assert "joining makes one" in notes["key"] and "nobody heard" in notes["others"]
+    assert "joining makes one" in notes["key"] and "nobody else heard" in notes["others"]
     assert not patient.home.exists()
 
 
