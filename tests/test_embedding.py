@@ -3,6 +3,7 @@ as a part of one's own project; link, run."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -109,7 +110,12 @@ def test_add_subdirectory_leaves_the_other_project_its_own(tmp_path: Path) -> No
     need(shutil.which("cc"), "no C compiler")
     (tmp_path / "program.c").write_text(PROGRAM)
     (tmp_path / "CMakeLists.txt").write_text(CMAKE_SUBDIRECTORY)
-    run("cmake", "-S", ".", "-B", "build", cwd=tmp_path)
+    commands = "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"
+    run("cmake", "-S", ".", "-B", "build", commands, cwd=tmp_path)
+    # It chose no build type: its own program is not optimised, the library is.
+    compiled = json.loads((tmp_path / "build" / "compile_commands.json").read_text())
+    optimised = [Path(unit["file"]).name for unit in compiled if " -O2 " in unit["command"]]
+    assert "average.c" in optimised and "program.c" not in optimised
     run("cmake", "--build", "build", cwd=tmp_path)
     run("cmake", "--install", "build", "--prefix", tmp_path / "prefix", cwd=tmp_path)
     assert run("build/program", cwd=tmp_path) == f"{version()} 2 3 4"
