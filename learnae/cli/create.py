@@ -67,7 +67,12 @@ Examples:
 @click.option(
     "--hidden", callback=parse_sizes, default="64,64", show_default=True, help="Layers of the mlp."
 )
-@click.option("--optimizer", default="adam", show_default=True)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adam", "adamw", "momentum", "sgd"]),
+    default="adam",
+    show_default=True,
+)
 @click.option("--learning-rate", type=float, default=1e-3, show_default=True)
 @click.option("--batch", type=int, default=64, show_default=True, help="Rows a step.")
 @click.option("--steps", type=int, default=20, show_default=True, help="Steps a round.")
@@ -211,5 +216,6 @@ def describe(path: Path, data: Path, charter: Charter, *, named: bool) -> None:
             f"{training.rounds} rounds take at least {least}; others should join within that time"
         )
     click.echo(f"{path.with_suffix('.key')}: the swarm's secret key, for peers on other machines")
-    click.echo(f"Next, on this machine: learnae join {path} --data FILE, once for every peer")
+    click.echo(f"Next, on this machine: learnae join {path} --data FILE")
+    click.echo("and for every further peer the same with its own --data and --home")
     click.echo(f"With other machines: learnae ipfs up {path}, then learnae invite {path}")

@@ -127,10 +127,12 @@ def distinct(path: Path, label: str, values: Iterable[str]) -> tuple[str, ...]:
                 f"{path}: {label!r} has more than {MAX_CLASSES} different values; name the column "
                 "that holds the class, or use --numeric-label with a model of your own"
             )
+    if not found:
+        raise DataError(f"{path}: there is no row below the header: give a file with data")
     if len(found) < 2:
         raise DataError(
-            f"{path}: {label!r} has {len(found)} different value(s); name all classes with "
-            "--classes if other peers have more"
+            f"{path}: {label!r} has a single value, {next(iter(found.values()))!r}; name all "
+            "classes with --classes if other peers have more"
         )
     if all(isinstance(key, float) for key in found):
         return tuple(found[key] for key in sorted(found, key=float))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from learnae.cli.folders import require_folder
+from learnae.cli.folders import charter_of, require_folder
 from learnae.cli.formats import number, print_json
 
 __all__ = ["command"]
@@ -29,9 +29,7 @@ Examples:
 @click.option(
     "--charter",
     type=click.Path(path_type=Path, dir_okay=False),
-    default="swarm.toml",
-    show_default=True,
-    help="The swarm's charter.",
+    help="The swarm's charter.  [default: swarm.toml, here or beside the peer's folder]",
 )
 @click.option(
     "--cache",
@@ -40,14 +38,14 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(
-    homes: tuple[Path, ...], data: Path, charter: Path, cache: Path | None, as_json: bool
+    homes: tuple[Path, ...], data: Path, charter: Path | None, cache: Path | None, as_json: bool
 ) -> None:
     """Evaluate the newest model of each HOME (a peer's folder) on the rows of --data."""
     for home in homes:
         require_folder(home)
     from learnae.node.evaluate import evaluate_homes
 
-    n_rows, models = evaluate_homes(homes, charter, data, cache)
+    n_rows, models = evaluate_homes(homes, charter_of(homes[0], charter), data, cache)
     if as_json:
         counted = [{**model, "n": int(model["n"])} for model in models]
         print_json({"data": str(data), "n": n_rows, "models": counted})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from learnae.cli.folders import require_folder
+from learnae.cli.folders import charter_of, require_folder
 from learnae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ Examples:
 @click.option(
     "--charter",
     type=click.Path(path_type=Path, dir_okay=False),
-    default="swarm.toml",
-    show_default=True,
-    help="The swarm's charter.",
+    help="The swarm's charter.  [default: swarm.toml, here or beside the peer's folder]",
 )
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
-def command(home: Path, out: Path, charter: Path, force: bool) -> None:
+def command(home: Path, out: Path, charter: Path | None, force: bool) -> None:
     """Write the newest model of HOME (a peer's folder) to OUT, a .safetensors or .npz file.
 
     Tensors are named by their key paths, such as ['dense']['w'].
@@ -47,7 +45,9 @@ def command(home: Path, out: Path, charter: Path, force: bool) -> None:
         raise UsageError(f"{out} exists: choose another name, or overwrite it with --force")
     require_folder(home)
     from learnae.node.evaluate import load_home
+    from learnae.swarm.charter import dump_charter
 
+    charter = charter_of(home, charter)
     loaded = load_home(home, charter)
     arrays = named_arrays(loaded.params)
     metadata = {
@@ -55,6 +55,7 @@ def command(home: Path, out: Path, charter: Path, force: bool) -> None:
         "swarm": loaded.charter.swarm_id.hex(),
         "name": loaded.charter.name,
         "round": str(loaded.round),
+        "charter": dump_charter(loaded.charter),
     }
     data = encode(arrays, metadata, out.suffix)
     try:
@@ -62,6 +63,7 @@ def command(home: Path, out: Path, charter: Path, force: bool) -> None:
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from error
     click.echo(f"{out}: {len(arrays)} tensors of round {loaded.round}, {len(data):,} bytes")
+    click.echo(f"Columns, their scaling and the classes are in {charter}: keep it with the model")
 
 
 def named_arrays(params: Any) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from learnae.node.access import Access
     from learnae.transports import Transport
 
-__all__ = ["default_homes", "known_homes", "open_to_look", "require_folder"]
+__all__ = ["charter_of", "default_homes", "known_homes", "open_to_look", "require_folder"]
 
 OBSERVER = "observer"
 
@@ -28,6 +28,27 @@ def default_homes() -> Path:
 def known_homes() -> list[Path]:
     """Return the folders of this user's peers that were not told where to live, sorted."""
     return sorted(path.parent for path in default_homes().glob("*/peer/status.json"))
+
+
+def charter_of(home: Path, given: Path | None) -> Path:
+    """Return the charter of the peer in `home`: `given`, or where commands leave it.
+
+    That is the working folder (`learnae create`), or else beside the peer's folder (an invite).
+
+    Raises
+    ------
+    UsageError
+        If none was given and none is there.
+    """
+    if given is not None:
+        return given
+    for place in (Path("swarm.toml"), home.parent / "swarm.toml", home / "swarm.toml"):
+        if place.is_file():
+            return place
+    raise UsageError(
+        f"there is no swarm.toml here nor beside {home}: give the charter that the peer joined "
+        "with (--charter)"
+    )
 
 
 def require_folder(home: Path) -> None:

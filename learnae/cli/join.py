@@ -97,6 +97,8 @@ def command(
     """Join the swarm of CHARTER, a file or an invite, with the rows of --data and train."""
     if relay and (data or test):
         raise click.UsageError("a relay does not train: leave out --data and --test")
+    if relay and (rounds is not None or linger is not None):
+        raise click.UsageError("a relay serves until stopped: leave out --rounds and --linger")
     if not relay and data is None:
         raise click.UsageError("--data is missing (or --relay, for a peer that does not train)")
     show_log()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from learnae.node.access import Access
     from learnae.swarm.announcement import Announcement
     from learnae.swarm.charter import Charter
+    from learnae.transports.seam import Subscription
 
 __all__ = ["command", "describe_homes", "heard_in_swarm"]
+
+LISTEN_S = 3.0
+POLL_S = 0.1
 
 
 @click.command(
@@ -43,9 +47,19 @@ Examples:
     metavar="directory:PATH",
     help="Where the swarm announces.  [default: as for join]",
 )
+@click.option(
+    "--listen",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to listen to the swarm.  [default: 3 over IPFS; a folder has all at once]",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(
-    homes: tuple[Path, ...], charter: Path | None, transport: str | None, as_json: bool
+    homes: tuple[Path, ...],
+    charter: Path | None,
+    transport: str | None,
+    listen: float | None,
+    as_json: bool,
 ) -> None:
     """Show the state of peers by their folders, and of a swarm by its announcements."""
     if transport is not None and charter is None:
@@ -58,7 +72,10 @@ def command(
 
         swarm = read_charter(charter)
         address = transport or default_transport(swarm)
-        document["swarm"] = heard_in_swarm(swarm, address, access_of(charter, swarm, public=True))
+        access = access_of(charter, swarm, public=True)
+        if listen is None:
+            listen = LISTEN_S if address.startswith("ipfs:") else 0.0
+        document["swarm"] = heard_in_swarm(swarm, address, access, listen)
     if as_json:
         print_json(document)
         return
@@ -94,15 +111,20 @@ def describe_home(home: Path, status: PeerStatus) -> dict[str, Any]:
     return {"home": str(home), "running": is_running(status), "age_s": age_s, **asdict(status)}
 
 
-def heard_in_swarm(charter: Charter, transport: str, access: Access) -> dict[str, Any]:
-    """Return the newest announcement of every peer that `transport` still holds."""
+def heard_in_swarm(
+    charter: Charter, transport: str, access: Access, listen_s: float = 0.0
+) -> dict[str, Any]:
+    """Return the newest announcement of every peer, as heard within `listen_s` seconds.
+
+    A folder still holds them all; over IPFS each is only heard when it is said again.
+    """
     from learnae.swarm.announcement import decode_announcement
 
     newest: dict[str, Announcement] = {}
     n_refused = 0
     with open_to_look(transport, access) as looked_at:
         subscription = looked_at.subscribe(charter.topic)
-        for data in subscription.take():
+        for data in _taken(subscription, listen_s):
             try:
                 announcement = decode_announcement(data)
             except AnnouncementError:
@@ -119,9 +141,20 @@ def heard_in_swarm(charter: Charter, transport: str, access: Access) -> dict[str
         "name": charter.name,
         "swarm_id": charter.swarm_id.hex(),
         "transport": transport,
+        "listened_s": listen_s,
         "refused": n_refused,
         "peers": [describe_announcement(newest[peer_id]) for peer_id in sorted(newest)],
     }
+
+
+def _taken(subscription: Subscription, listen_s: float) -> Iterator[bytes]:
+    """Yield what arrives within `listen_s` seconds, and what is there at once in any case."""
+    end = time.monotonic() + listen_s
+    while True:
+        yield from subscription.take()
+        if time.monotonic() >= end:
+            return
+        time.sleep(POLL_S)
 
 
 def describe_announcement(announcement: Announcement) -> dict[str, Any]:
@@ -180,7 +213,12 @@ def print_swarm(swarm: dict[str, Any]) -> None:
 
     click.echo(f"swarm {swarm['name']} ({swarm['swarm_id'][:8]}) over {swarm['transport']}")
     if not swarm["peers"]:
-        click.echo("nobody has announced anything yet")
+        within = swarm["listened_s"]
+        click.echo(
+            f"nobody heard within {within:g} s; listen longer with --listen"
+            if within
+            else "nobody has announced anything yet"
+        )
     else:
         table = Table(box=None, pad_edge=False)
         for name in ("peer", "kind", "round", "age", "samples", "loss", "codec"):

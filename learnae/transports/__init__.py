@@ -69,4 +69,4 @@ def open_transport(address: str, name: str) -> Transport:
         )
     near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
     hint = f" (did you mean {near[0]}?)" if near and colon else ""
-    raise UsageError(f"transport {address!r} is not known{hint}: write directory:PATH")
+    raise UsageError(f"transport {address!r} is not known{hint}: write directory:PATH or ipfs:REPO")

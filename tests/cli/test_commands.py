@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from learnae import cli, errors
 from learnae.cli import main
+from learnae.cli.folders import charter_of
 
 COMMANDS = [
     *("demo", "create", "join", "ipfs", "invite", "status", "doctor"),
@@ -70,7 +71,9 @@ def test_version() -> None:
         ["join"],
         ["join", "swarm.toml"],
         ["join", "swarm.toml", "--relay", "--data", "x.csv"],
+        ["join", "swarm.toml", "--relay", "--linger", "1"],
         ["create", "swarm.toml"],
+        ["create", "swarm.toml", "--data", "x.csv", "--label", "y", "--optimizer", "adamm"],
         ["evaluate"],
         ["export", "home"],
         ["export", "home", "model.pickle"],
@@ -147,3 +150,20 @@ def test_a_folder_that_is_not_there(command: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [command, home, *rest])
     assert result.exit_code == 1
     assert f"the folder {home} does not exist" in result.stderr
+
+
+def test_the_charter_is_found_beside_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "swarm" / "peer"
+    home.mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(errors.UsageError, match=r"no swarm\.toml here nor beside .*--charter"):
+        charter_of(home, None)
+    beside = home.parent / "swarm.toml"
+    beside.touch()
+    assert charter_of(home, None) == beside
+    Path("swarm.toml").touch()
+    assert charter_of(home, None) == Path("swarm.toml")
+    assert charter_of(home, Path("other.toml")) == Path("other.toml")

@@ -114,6 +114,7 @@ def test_npz_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("a,b,kind\n", "no row below the header"),
         ("a,b,kind\n1,10,red\n", "--classes"),
         ("a,b,kind\n1,x,red\n2,3,blue\n", "'b'"),
         ("a,b,kind\n1,2,\n2,3,blue\n", "empty"),
