@@ -4,8 +4,7 @@
  * two elements of i4. Coding the halves of i4's bytes one by one would save another 0.8 % on a
  * trained network, as the lengths of 16 words take less room than those of 256, but needs twice the
  * look-ups. A code for each block costs 0.06 bits an element for its lengths, and follows the
- * layers. Two symbols a look-up, which wins much where words are short, win nothing at the seven
- * bits that codes of i8 have left.
+ * layers. Two symbols a look-up win nothing at the seven bits that the codes of params have left.
  *
  * pack.c writes, unpack.c and verify.c read; docs/payload.md has the bytes.
  *
