@@ -72,7 +72,7 @@ def test_importing_loads_no_backend() -> None:
 def test_both_backends_offer_the_same() -> None:
     assert _c.__all__ == _numba.__all__
     assert set(_c.__all__) == set(kernels.__all__) - {
-        *("CODECS", "Buffer", "Float32", "PayloadView", "WritableBuffer", "backend"),
+        *("CODECS", "PACKED", "Buffer", "Float32", "PayloadView", "WritableBuffer", "backend"),
         *("median", "payload_median"),
     }
 
