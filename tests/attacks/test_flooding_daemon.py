@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,9 +48,12 @@ class Daemon:
         self.repo = None if repo is None else str(repo)
         self.connected, self.filters = dict(connected), set[str]()
         self.calls: list[str] = []
+        self.refused = set[str]()
 
     def call(self, command: str, *args: str, **_: object) -> list[Any]:
         self.calls.append(command)
+        if {command, " ".join((command, *args))} & self.refused:
+            raise Refused(f"{command}: not allowed")
         match command:
             case "id":
                 return [{"ID": OWN}]
@@ -102,12 +106,66 @@ def test_much_is_no_flood() -> None:
     assert EVE not in bars, "all at once, once"
 
 
-def test_three_peers_that_share_a_daemon_cannot_flood() -> None:
+def test_what_has_waited_for_us_is_no_flood() -> None:
+    """Where we read nothing for a while, all that was said meanwhile comes at once."""
+    bars = bars_of(Daemon(None, {}))
+    quota = Quota(bars)
+    said = [i / 45 for i in range(45 * 60)]
+    for at in said:
+        stalled = next((end for end in (12.0, 40.0) if end - 8.0 < at < end), None)
+        quota.admits(line(BOB), NOW + (at if stalled is None else stalled))
+    assert BOB not in bars
+    for i in range(3000):
+        quota.admits(line(EVE), NOW + 60 + i / 350)
+    assert EVE in bars
+
+
+class SilentRpc(Rpc):
+    """Takes what is published, and lets nothing be heard."""
+
+    def __init__(self) -> None:
+        super().__init__("/ip4/127.0.0.1/tcp/1")
+        self.n_published = 0
+
+    def call(self, command: str, *args: Any, **options: Any) -> list[Any]:
+        assert command == "pubsub/pub"
+        self.n_published += 1
+        return []
+
+    def ask(self, *args: Any, **options: Any) -> Any:
+        raise TransportError("nobody there")
+
+
+@pytest.mark.parametrize("sign", [Sign.ASK, Sign.BEACON])
+def test_who_asks_all_the_time_holds_nobody_up(sign: Sign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of questions, or of counters that make us ask: own messages still go out at once."""
+    clock = [NOW]
+    fake = SimpleNamespace(monotonic=lambda: clock[0], time_ns=time.time_ns)
+    monkeypatch.setattr("learnae.transports.ipfs.pubsub.time", fake)
+    rpc = SilentRpc()
+    channel = Channel(rpc, TOPIC, b"peer-own", lambda: None)
+    channel.close()
+    channel.join()
+    for i in range(8):
+        channel._own.append(Frame(Sign.MESSAGE, b"peer-own", i, b"said"))
+    longest_s = 0.0
+    for i in range(4 * 3600):
+        clock[0] = NOW + i / 4
+        frame = encode_frame(Frame(sign, b"%08d" % i, 1 << 40))
+        data = "u" + base64.urlsafe_b64encode(frame).decode().rstrip("=")
+        channel._hear(json.dumps({"from": EVE, "data": data}).encode(), clock[0])
+        channel.tick(clock[0])
+        longest_s = max(longest_s, channel._spend(clock[0], 0.0))
+    assert longest_s == 0.0
+    assert 100 < rpc.n_published <= SAY_BURST + 3600 * SAY_PER_S
+
+
+def test_four_peers_that_share_a_daemon_cannot_flood() -> None:
     """However much they have to say: 30 s at the pace that each keeps, and all bursts at once."""
     bars = bars_of(Daemon(None, {}))
     quota = Quota(bars)
     times = []
-    for tag in (b"peer-%03d" % i for i in range(3)):
+    for tag in (b"peer-%03d" % i for i in range(4)):
         channel = Channel(Rpc("/ip4/127.0.0.1/tcp/1"), TOPIC, tag, lambda: None)
         channel.close()
         now = time.monotonic()
@@ -117,7 +175,7 @@ def test_three_peers_that_share_a_daemon_cannot_flood() -> None:
             times.append(now - began)
             now += channel._spend(now, 0.0)
         channel.join()
-    assert len(times) == pytest.approx(3 * (SAY_BURST + 30 * SAY_PER_S), abs=8)
+    assert len(times) == pytest.approx(4 * (SAY_BURST + 30 * SAY_PER_S), abs=8)
     for at in sorted(times):
         quota.admits(line(BOB), NOW + at)
     assert BOB not in bars
@@ -198,6 +256,17 @@ def test_ourselves_we_cannot_keep_out(tmp_path: Path) -> None:
     assert OWN not in bars
 
 
+def test_a_refused_filter_keeps_nobody_in(tmp_path: Path) -> None:
+    """As where Kubo's configuration may not be written."""
+    daemon = Daemon(tmp_path, {EVE: "/ip4/192.0.2.9/tcp/50123"})
+    daemon.refused = {"swarm/filters/add"}
+    bars = bars_of(daemon)
+    bars.bar(EVE, NOW)
+    bars.tick(NOW)
+    assert daemon.connected == {}
+    assert list((tmp_path / FOLDER).iterdir()) == []
+
+
 # ---- and undone ----------------------------------------------------------------------------
 
 
@@ -218,6 +287,22 @@ def test_old_filters_are_taken_back_by_whoever_finds_them(tmp_path: Path) -> Non
     bars_of(daemon).tick(NOW)
     assert daemon.filters == {"/ip4/198.51.100.0/ipcidr/24"}, "the user's own stays"
     assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+def test_a_note_that_will_not_go_keeps_no_other(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, {EVE: "/ip4/192.0.2.9/tcp/50123"})
+    bars = bars_of(daemon)
+    bars.bar(EVE, NOW)
+    bars.tick(NOW)
+    assert len(daemon.filters) == 1
+    (tmp_path / FOLDER / "0-a folder").mkdir()
+    (tmp_path / FOLDER / "192.0.2.77").touch()
+    for note in (tmp_path / FOLDER).iterdir():
+        os.utime(note, (0.0, 0.0))
+    daemon.refused = {"swarm/filters/rm /ip4/192.0.2.77/ipcidr/32"}
+    bars_of(daemon).tick(NOW)
+    assert daemon.filters == set()
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["0-a folder"]
 
 
 def test_a_filter_of_the_users_is_not_ours_to_take_back(tmp_path: Path) -> None:

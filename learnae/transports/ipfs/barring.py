@@ -3,8 +3,10 @@
 Kubo verifies, stores and forwards every message before anybody here hears of it, and knows no
 limit. So a daemon that floods is disconnected, again whenever it is back, and where its address
 is its alone ours is told to let nobody in from there. Who has signed a message Kubo has verified,
-and an address is that of a connection which is there: nobody can have another shut out. Whoever
-is shut out by mistake, behind a router that it shares with a flooder, is back after ten minutes.
+and an address is that of a connection which is there: nobody can make up a flood of another's.
+(Hundreds of real messages, recorded and played at once to somebody who never heard that daemon,
+look like one.) Whoever is shut out by mistake, or behind a router that it shares with a flooder, is
+back after ten minutes.
 
 Kubo keeps its filters in its configuration, where they outlive all of us. So each is noted in the
 repo first, and taken back by whichever peer of the daemon finds it to be old.
@@ -23,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from learnae.transports.ipfs.rpc import Rpc
+from learnae.transports.ipfs.rpc import Refused, Rpc
 
 __all__ = ["BAR_S", "Bars"]
 
@@ -118,11 +120,13 @@ class Bars:
                 self._until.pop(self._own, None)
         found = self._rpc.call("swarm/peers", deadline_s=_RPC_S)[0].get("Peers") or []
         connected = [(str(entry.get("Peer")), str(entry.get("Addr"))) for entry in found]
+        for peer in {peer for peer, _ in connected} & barred:
+            with contextlib.suppress(Refused):  # it has gone by itself
+                self._rpc.call("swarm/disconnect", f"/p2p/{peer}", deadline_s=_RPC_S)
         for peer, address in connected:
             if peer in barred:
-                self._filter(address, barred, [*connected, *self._places()])
-        for peer in {peer for peer, _ in connected} & barred:
-            self._rpc.call("swarm/disconnect", f"/p2p/{peer}", deadline_s=_RPC_S)
+                with contextlib.suppress(Refused):  # a configuration that may not be written
+                    self._filter(address, barred, [*connected, *self._places()])
 
     def _filter(self, address: str, barred: set[str], places: Iterable[tuple[str, str]]) -> None:
         """Let nobody in from a barred daemon's address, if nobody else lives there."""
@@ -138,16 +142,23 @@ class Bars:
         with contextlib.suppress(OSError):  # what cannot be noted would stay for ever
             self._folder.mkdir(exist_ok=True)
             note.touch()
-            self._rpc.call("swarm/filters/add", rule, deadline_s=_RPC_S)
+            try:
+                self._rpc.call("swarm/filters/add", rule, deadline_s=_RPC_S)
+            except Refused:
+                note.unlink()
+                raise
 
     def _take_back(self, now: float) -> None:
         """Remove the filters that are old, whichever of this daemon's peers has set them."""
         assert self._folder is not None
+        notes: list[Path] = []
         with contextlib.suppress(OSError):
-            for note in list(self._folder.iterdir()):
+            notes += self._folder.iterdir()
+        for note in notes:
+            with contextlib.suppress(OSError):  # another peer of the daemon was faster
                 if 0 <= now - note.stat().st_mtime < BAR_S:
                     continue
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, Refused):  # no note of ours; not there
                     place = ipaddress.ip_address(note.name)
                     self._rpc.call("swarm/filters/rm", _rule(place), deadline_s=_RPC_S)
                 note.unlink()

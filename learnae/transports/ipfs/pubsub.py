@@ -58,8 +58,10 @@ _READY_S = 1.0
 _RETRY_S = (0.1, 2.0)
 _PUBLISH_S = 10.0
 #: What a transport says in a second, and at once. With rounds of milliseconds a peer would have
-#: more to say than anybody could use, and be taken for one that floods.
+#: more to say than anybody could use, and be taken for one that floods. What others can make it
+#: say (replays, questions, counters) waits until half of the burst is left for its own messages.
 SAY_PER_S, SAY_BURST = 15.0, 50.0
+_SIGNS_AT_ONCE = KEEP_MESSAGES + 2
 _OVERTAKEN = 10  # how often a message is sent again that another one has overtaken
 _MAX_LINE_NBYTES = 4 * MAX_FRAME_NBYTES
 _MAX_HEAP_NBYTES = 8 << 20  # a message of libp2p has at most 1 MiB
@@ -142,6 +144,11 @@ class Channel:
             self._spent, self._spent_at = spent, now
         return max(0.0, (spent + 1.0 - SAY_BURST) / SAY_PER_S)
 
+    def _signs_at(self, now: float) -> float:
+        """Return when a turn's signs can be sent, all of them."""
+        spent = max(0.0, self._spent - SAY_PER_S * (now - self._spent_at))
+        return now + max(0.0, (spent + _SIGNS_AT_ONCE - SAY_BURST / 2) / SAY_PER_S)
+
     def subscribe(self) -> IpfsSubscription:
         """Begin with the newest messages of everybody heard; ask for those before that."""
         subscription = IpfsSubscription(self)
@@ -189,13 +196,16 @@ class Channel:
                 else:
                     self._send(Frame(sign, self._tag, self._counter))
         with self._lock:
-            return min(self._first_ask_at(), self._beacon_at(), self._ask_due, self._replay_due)
+            due = min(self._first_ask_at(), self._beacon_at(), self._ask_due, self._replay_due)
+            return max(due, self._signs_at(now))
 
     # -- signs ---------------------------------------------------------------------------
 
     def _signs_due(self, now: float) -> list[Sign]:
-        signs = []
+        signs: list[Sign] = []
         with self._lock:
+            if self._signs_at(now) > now:
+                return signs
             if now >= self._first_ask_at():
                 self._n_asked += 1
                 signs.append(Sign.ASK)

@@ -17,10 +17,13 @@ __all__ = ["BURST", "FLOOD_BURST", "FLOOD_PER_S", "PER_S", "Quota"]
 #: Messages a second, and at once, of one daemon. A peer says one thing a round, and repeats eight
 #: when it is asked, at most twice a second; a few peers may share a daemon.
 PER_S, BURST = 50.0, 100.0
-#: What is a flood: more than three peers say that share a daemon and always have something to say
+#: What is a flood: more than four peers say that share a daemon and always have something to say
 #: (`learnae.transports.ipfs.pubsub.SAY_PER_S`). So much costs a peer and its daemon together a
 #: thirtieth of a core, half a millisecond a message.
-FLOOD_PER_S, FLOOD_BURST = 60.0, 200.0
+FLOOD_PER_S, FLOOD_BURST = 60.0, 250.0
+#: Where nothing could be read for a while, what has waited comes at once: it is allowed for, for so
+#: long after.
+_BACKLOG_S = 10.0
 _SENDERS = 1024
 _FROM = b'"from":"'
 
@@ -37,6 +40,8 @@ class Quota:
     def __init__(self, bars: Bars | None = None) -> None:
         self._bars = bars
         self._buckets: OrderedDict[bytes, tuple[float, float, float]] = OrderedDict()
+        self._last: float | None = None
+        self._gap_s, self._gap_ends = 0.0, 0.0
 
     def admits(self, line: bytes, now: float) -> bool:
         """Whether a line of ``pubsub/sub`` is within its sender's quota."""
@@ -45,14 +50,23 @@ class Quota:
             return False  # nothing that a daemon says
         start += len(_FROM)
         sender = line[start : line.find(b'"', start)]
-        tokens, patience, since = self._buckets.pop(sender, (BURST, FLOOD_BURST, now))
+        most = FLOOD_BURST + FLOOD_PER_S * self._backlog_s(now)
+        tokens, patience, since = self._buckets.pop(sender, (BURST, most, now))
         tokens = min(BURST, tokens + PER_S * (now - since))
-        patience = min(FLOOD_BURST, patience + FLOOD_PER_S * (now - since)) - 1.0
+        patience = min(max(most, patience), patience + FLOOD_PER_S * (now - since)) - 1.0
         admitted = tokens >= 1.0
         self._buckets[sender] = tokens - admitted, max(0.0, patience), now
         if len(self._buckets) > _SENDERS:
             self._buckets.popitem(last=False)
         return not self._is_kept_out(sender, patience, now) and admitted
+
+    def _backlog_s(self, now: float) -> float:
+        """Return of how many seconds the messages may be that are read at once now."""
+        gap_s = 0.0 if self._last is None else now - self._last
+        self._last = now
+        if gap_s > self._gap_s or now > self._gap_ends:
+            self._gap_s, self._gap_ends = gap_s, now + _BACKLOG_S
+        return self._gap_s
 
     def _is_kept_out(self, sender: bytes, patience: float, now: float) -> bool:
         if self._bars is None:

@@ -202,20 +202,23 @@ class IpfsTransport:
             raise TransportError(f"the transport to {self._rpc.where} is closed")
 
     def _keep_up(self) -> None:
-        """Send signs when they are due, remove what is no longer wanted, keep floods out."""
+        """Keep floods out, send signs when they are due, remove what is no longer wanted."""
         while not self._closed:
             self._wake.clear()
             due = time.monotonic() + _UPKEEP_EVERY_S
-            try:
-                with self._lock:
-                    channels = list(self._channels.values())
-                for channel in channels:
-                    due = min(due, channel.tick(time.monotonic()))
-                self._store.tick()
-                due = min(due, self._bars.tick(time.monotonic()))
-            except TransportError as error:
-                log.debug("upkeep: %s", error)
+            with self._lock:
+                channels = list(self._channels.values())
+            # The store last: collecting its garbage may take minutes.
+            for step in (self._bars.tick, *(channel.tick for channel in channels), self._tidy):
+                try:
+                    due = min(due, step(time.monotonic()))
+                except TransportError as error:
+                    log.debug("upkeep: %s", error)
             self._wake.wait(max(0.0, due - time.monotonic()))
+
+    def _tidy(self, _now: float) -> float:
+        self._store.tick()
+        return math.inf
 
 
 def describe(rpc: Rpc) -> DaemonFacts:
