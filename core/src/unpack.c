@@ -26,7 +26,12 @@ static uint64_t tail_nbytes(const uint8_t *block, size_t scales_nbytes, size_t n
     uint64_t nbytes = PACKED_STREAMS;
     read_lengths(lengths, head);
     for (size_t k = 0; k < N_STREAMS; k++) {
-        nbytes += read_u32(head + PACKED_SIZES + 4 * k);
+        const size_t n_words = (n + N_STREAMS - 1 - k) / N_STREAMS;
+        const uint32_t size = read_u32(head + PACKED_SIZES + 4 * k);
+        if (size < (n_words + 7) / 8) {
+            return 0; /* no word is shorter than a bit: who unpacks this asks for memory in vain */
+        }
+        nbytes += size;
     }
     return learnae_internal_code_complete(lengths, N_CODES) ? nbytes : 0;
 }

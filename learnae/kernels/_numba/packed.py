@@ -63,6 +63,9 @@ def packed_valid(shape: Shape, block: Bytes, m: int) -> bool:
         if not code_complete(lengths_of(tail)):
             return False
         sizes = np.frombuffer(tail[AT_SIZES:AT_STREAMS].tobytes(), "<u4")
+        words = (n + 3 - np.arange(4)) // 4
+        if (sizes < (words + 7) // 8).any():
+            return False  # no word is shorter than a bit
         content = AT_STREAMS + int(sizes.sum(dtype=np.int64))
     else:
         return False
