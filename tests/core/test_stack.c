@@ -120,8 +120,7 @@ static void use_packed(uint32_t codec) {
 /* Everything that walks blocks. Returns where the stack was when it began. */
 static void *use_all(void *unused) {
     (void)unused;
-    uint8_t here;
-    uint8_t *volatile began = &here;
+    void *began = __builtin_frame_address(0); /* sanitizers may put variables elsewhere */
     use_arrays();
     for (uint32_t codec = 1; codec <= LEARNAE_CODEC_DELTA; codec++) {
         use_payloads(codec);
@@ -129,6 +128,17 @@ static void *use_all(void *unused) {
     use_packed(LEARNAE_CODEC_I8);
     use_packed(LEARNAE_CODEC_I4);
     return began;
+}
+
+/* What nobody has written to since is still painted. Sanitizers call it out of bounds. */
+#if defined(__clang__)
+__attribute__((no_sanitize("address", "memory", "thread")))
+#endif
+static const uint8_t *lowest_touched(const uint8_t *stack) {
+    while (*stack == PAINT) {
+        stack++;
+    }
+    return stack;
 }
 
 static void test_depth(void) {
@@ -144,11 +154,7 @@ static void test_depth(void) {
     CHECK(pthread_create(&thread, &attributes, use_all, NULL) == 0);
     CHECK(pthread_join(thread, &began) == 0);
     pthread_attr_destroy(&attributes);
-    const uint8_t *lowest = stack;
-    while (*lowest == PAINT) {
-        lowest++;
-    }
-    const size_t depth = (size_t)((uint8_t *)began - lowest);
+    const size_t depth = (size_t)((uint8_t *)began - lowest_touched(stack));
     printf("%s: %zu bytes of the stack\n", learnae_isa(), depth);
     CHECK(depth > 0 && depth <= LIMIT_NBYTES);
     CHECK(munmap(stack, STACK_NBYTES) == 0);
