@@ -83,9 +83,9 @@ class Store(Protocol):
             Nobody within reach has it.
         WrongObject
             Nobody has it as it should be, as far as that can be told: larger than `max_nbytes`,
-            not sealed as all are.
+            not sealed as all are, or put together so that `cid` is not its name here.
         TransportError
-            Too slow, unreadable, or not the bytes that `cid` names.
+            Too slow, unreadable, or not (yet) the bytes that `cid` names.
         """
         ...
 
