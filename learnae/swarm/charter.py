@@ -80,8 +80,8 @@ def _decoded(text: str | bytes) -> str:
     nbytes = len(text.encode("utf-8", "replace")) if isinstance(text, str) else len(text)
     if nbytes > MAX_CHARTER_NBYTES:
         raise CharterError(
-            f"{nbytes:,} bytes are too many for a charter ({MAX_CHARTER_NBYTES:,} at most): "
-            "is it another kind of file?"
+            f"the charter has {nbytes:,} bytes, at most {MAX_CHARTER_NBYTES:,} are allowed: is "
+            "it another kind of file?"
         )
     if isinstance(text, str):
         return text.removeprefix("\ufeff")
