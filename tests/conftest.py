@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import faulthandler
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from require import require_all
+
+if TYPE_CHECKING:
+    from kubo import Kubos
 
 DEADLINE_S = 180.0
 _STDERR = pytest.StashKey[int]()
@@ -57,6 +61,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _forbid_skip(report)
     return report
+
+
+@pytest.fixture(scope="module")
+def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
+    """Real daemons by name, started when they are first asked for; a module's own."""
+    from kubo import Kubos
+
+    made = Kubos(tmp_path_factory.mktemp("kubos"))
+    yield made
+    made.close()
 
 
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

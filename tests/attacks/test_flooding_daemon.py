@@ -11,12 +11,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transports.daemons import until
 
 from kubo import Kubo, Kubos
 from learnae.errors import TransportError
@@ -31,14 +31,6 @@ TOPIC = "learnae/1/flood"
 NOW = 1000.0
 EVE, BOB, OWN = "12D3KooWeve", "12D3KooWbob", "12D3KooWown"
 DEADLINE_S = 30.0
-
-
-def until(done: Callable[[], object]) -> None:
-    """Wait until `done()` is true: another process has no event that could be waited for."""
-    end = time.monotonic() + DEADLINE_S
-    while not done():
-        assert time.monotonic() < end, f"not within {DEADLINE_S:g} s"
-        time.sleep(0.01)
 
 
 class Daemon:
@@ -318,13 +310,6 @@ def test_a_filter_of_the_users_is_not_ours_to_take_back(tmp_path: Path) -> None:
 # ---- on real daemons -----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
-    kubos = Kubos(tmp_path_factory.mktemp("kubos"))
-    yield kubos
-    kubos.close()
-
-
 def flood(kubo: Kubo, ended: threading.Event) -> None:
     """Publish until told otherwise, as fast as the daemon takes it."""
     rpc, topic = kubo.rpc(), "u" + base64.urlsafe_b64encode(TOPIC.encode()).decode().rstrip("=")
@@ -351,18 +336,18 @@ def test_real_daemons(kubos: Kubos, monkeypatch: pytest.MonkeyPatch) -> None:
         return {entry["Peer"] for entry in found}
 
     try:
-        until(lambda: eve.daemon.peer_id in connected())
+        until(lambda: eve.daemon.peer_id in connected(), DEADLINE_S)
         for thread in threads:
             thread.start()
-        until(lambda: eve.daemon.peer_id in ann._bars)
-        until(lambda: eve.daemon.peer_id not in connected())
+        until(lambda: eve.daemon.peer_id in ann._bars, DEADLINE_S)
+        until(lambda: eve.daemon.peer_id not in connected(), DEADLINE_S)
         with contextlib.suppress(TransportError):  # cut off before it is there
             kubos["eve"].connect(kubos["ann"])  # it comes back by itself
-        until(lambda: eve.daemon.peer_id not in connected())
+        until(lambda: eve.daemon.peer_id not in connected(), DEADLINE_S)
         heard.take()
         bob.publish(TOPIC, b"honest")
         taken: list[bytes] = []
-        until(lambda: taken.extend(heard.take()) or b"honest" in taken)
+        until(lambda: taken.extend(heard.take()) or b"honest" in taken, DEADLINE_S)
         assert kubos["bob"].daemon.peer_id in connected()
     finally:
         ended.set()

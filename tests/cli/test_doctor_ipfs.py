@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,6 @@ from learnae.transports.keys import kubo_swarm_key
 
 KEY = b"d" * 32
 NETWORK = kubo_swarm_key(KEY, CHARTER.swarm_id)
-
-
-@pytest.fixture(scope="module")
-def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
-    made = Kubos(tmp_path_factory.mktemp("kubos"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,13 +32,6 @@ from learnae.transports.ipfs import IpfsTransport
 from learnae.transports.keys import kubo_swarm_key
 
 DEADLINE_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
-    kubos = Kubos(tmp_path_factory.mktemp("kubos"))
-    yield kubos
-    kubos.close()
 
 
 def test_peers_that_share_a_daemon_start_it_at_the_same_time(kubos: Kubos) -> None:

@@ -99,13 +99,6 @@ class IpfsHarness:
             transport.close()
 
 
-@pytest.fixture(scope="module")
-def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
-    kubos = Kubos(tmp_path_factory.mktemp("kubos"))
-    yield kubos
-    kubos.close()
-
-
 @pytest.fixture
 def harness(kubos: Kubos) -> Iterator[Harness]:
     harness = IpfsHarness(kubos)
@@ -120,17 +113,6 @@ class TestIpfs(TransportContract, NodesContract):
 
 
 # ---- daemons and networks that fail --------------------------------------------------------
-
-
-@pytest.fixture
-def pair(kubos: Kubos) -> Iterator[tuple[Kubo, Kubo, IpfsTransport, IpfsTransport]]:
-    one, two = kubos["ann"], kubos["bob"]
-    ann = IpfsTransport(str(one.repo), "ann")
-    bob = IpfsTransport(str(two.repo), "bob")
-    yield one, two, ann, bob
-    ann.close()
-    bob.close()
-    forget_all(kubos)
 
 
 def test_a_daemon_killed_and_started_again(

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from transports.contract import MIB, sample
-from transports.daemons import forget_all, until
+from transports.daemons import until
 
-from kubo import Kubo, Kubos
+from kubo import Kubo
 from learnae.errors import TransportError
 from learnae.transports import cid_of, cid_text
 from learnae.transports.ipfs import IpfsTransport
 from learnae.transports.ipfs.fetched import KEEP_FETCHED
-
-
-@pytest.fixture(scope="module")
-def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
-    kubos = Kubos(tmp_path_factory.mktemp("kubos"))
-    yield kubos
-    kubos.close()
-
-
-@pytest.fixture
-def pair(kubos: Kubos) -> Iterator[tuple[Kubo, Kubo, IpfsTransport, IpfsTransport]]:
-    one, two = kubos["ann"], kubos["bob"]
-    ann = IpfsTransport(str(one.repo), "ann")
-    bob = IpfsTransport(str(two.repo), "bob")
-    yield one, two, ann, bob
-    ann.close()
-    bob.close()
-    forget_all(kubos)
 
 
 def test_the_repo_stays_small(pair: tuple[Kubo, Kubo, IpfsTransport, IpfsTransport]) -> None:

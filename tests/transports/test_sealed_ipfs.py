@@ -27,13 +27,6 @@ class SealedIpfsHarness:
         self.inner.damage(owner, cid)
 
 
-@pytest.fixture(scope="module")
-def kubos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubos]:
-    kubos = Kubos(tmp_path_factory.mktemp("kubos"))
-    yield kubos
-    kubos.close()
-
-
 @pytest.mark.deadline(300)
 class TestSealedIpfs(SealedContract, NodesContract):
     # Threads and floods are the business of the transport below, and tested there.
