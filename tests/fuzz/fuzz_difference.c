@@ -6,23 +6,12 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "../core/forge.h"
+#include "require.h"
 
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 /* Above what is decoded at a time, so that reading starts in the middle of a block too. */
 enum { MAX_ELEMENTS = 9000, HEAD_NBYTES = 4, FIRST = LEARNAE_HEADER_NBYTES + 64 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: false: %s\n", __FILE__, __LINE__, #condition);                 \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void *allocate(size_t nbytes) {
     void *memory = malloc(nbytes);

@@ -6,21 +6,9 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "../core/forge.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "require.h"
 
 enum { MAX_ELEMENTS = 9000, HEAD_NBYTES = 4, FIRST = LEARNAE_HEADER_NBYTES + 64 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: false: %s\n", __FILE__, __LINE__, #condition);                 \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static uint8_t *allocate(size_t nbytes) {
     uint8_t *memory = calloc(1, nbytes);

@@ -8,26 +8,16 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "../core/forge.h"
+#include "require.h"
 
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 /* A cap on elements a vector, as a reader has one: a few blocks of the smallest length. */
 enum { MAX_ELEMENTS = 3000 };
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *n_arguments, char ***arguments);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: false: %s\n", __FILE__, __LINE__, #condition);                 \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* The same read by one instruction set: the bits of all results. */
 struct results {
