@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from learnae import kernels
 from learnae.errors import TransportError
 from learnae.learn.magic import COLUMNS, LABEL, read_magic
 from learnae.learn.partition import iid
+from learnae.node.chains import payload_bound
 from learnae.node.join import read_charter
 from learnae.node.trainer import charter_model
 from learnae.payload import Schema
@@ -145,11 +145,11 @@ class LongRun:
 
 
 def payload_nbytes(charter_path: Path) -> int:
-    """Return how large the payloads of a swarm are."""
+    """Return how large the payloads of a swarm are, at most."""
     charter = read_charter(charter_path)
     schema = Schema.of(charter_model(charter, charter_path.parent).init(charter.seed))
     n_vectors = 2 if charter.training.drift_correction else 1
-    return kernels.payload_nbytes(charter.gossip.codec, n_vectors, schema.n_elements)
+    return payload_bound(charter, schema, n_vectors)
 
 
 def slope(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import click
 
 from learnae.cli.formats import age
 from learnae.errors import UsageError
+from learnae.learn.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from learnae.swarm.charter import Charter, DataSection
@@ -69,7 +70,7 @@ Examples:
 )
 @click.option(
     "--optimizer",
-    type=click.Choice(["adam", "adamw", "momentum", "sgd"]),
+    type=click.Choice(OPTIMIZERS),
     default="adam",
     show_default=True,
 )
