@@ -33,13 +33,8 @@ __all__ = [
 
 Float32 = NDArray[np.float32]
 CODECS = {"f32": 1, "bf16": 2, "f16": 3, "i8": 4, "i4": 5, "sign": 6, "ternary": 7}
-IDS = {
-    **CODECS,
-    "topk": 8,
-    "delta": 9,
-    "i8z": 10,
-    "i4z": 11,
-}  # with those that have an oracle of their own
+# With those that have an oracle of their own.
+IDS = {**CODECS, "topk": 8, "delta": 9, "i8z": 10, "i4z": 11}
 HEADER_NBYTES = 128
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, -1.0, 65504.0, 65520.0, 3.4028235e38]
 

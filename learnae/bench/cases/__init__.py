@@ -12,4 +12,11 @@ from learnae.bench.cases.robust import ROBUST
 
 __all__ = ["KERNELS", "Inputs", "Kernel", "Prepared"]
 
-KERNELS: tuple[Kernel, ...] = (*(*AVERAGING, *MERGING, *PAYLOADS, *PACKING, *DIFFERENCES, *ROBUST),)
+KERNELS: tuple[Kernel, ...] = (
+    *AVERAGING,
+    *MERGING,
+    *PAYLOADS,
+    *PACKING,
+    *DIFFERENCES,
+    *ROBUST,
+)
