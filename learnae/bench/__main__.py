@@ -29,7 +29,11 @@ _WIDTH = 170
 @click.option("--quick", is_flag=True, help="Rough figures in a quarter of a minute.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option(
-    "--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png"
+    "--plot",
+    "picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
+    help="Also draw each kernel against the floor; .pdf and .svg too. Needs matplotlib.",
 )
 def main(
     names: tuple[str, ...],
@@ -50,11 +54,15 @@ def main(
     progress = Console(stderr=True)
     choice = Choice(names, sizes, counts, isas, threads, quick, rivals)
     try:
+        if picture is not None:
+            plot.check(picture)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what rivals say about themselves
             report = run(choice, progress.print)
     except (LearnaeError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=1))
     else:

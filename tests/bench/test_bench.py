@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from learnae.bench.__main__ import main
 from learnae.bench.cases import KERNELS, Inputs, Kernel
 from learnae.bench.choice import default_sizes
 from learnae.bench.machine import describe_machine
+from learnae.bench.plot import check
 from learnae.bench.report import Row
 from learnae.bench.rivals import Rival, installed, rivals_of
 from learnae.bench.table import markdown
@@ -94,6 +96,65 @@ def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     picture = tmp_path / "floor.png"
     run("--kernel", "average", "--n", "300", "--n", "600", "--plot", str(picture))
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_plot_grows_with_the_rows_and_says_what_each_is(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    wanted = ["--kernel", "average", "--n", "300", "--threads", "1", "--threads", "2"]
+    few, many = tmp_path / "few.svg", tmp_path / "many.svg"
+    run(*wanted, "--plot", str(few))
+    run(*wanted, "--kernel", "payload_average", "--n", "600", "--plot", str(many))
+    # Letters are drawn as paths, each text after a comment with the text itself.
+    texts = [set(re.findall("<!-- (.+) -->", p.read_text("utf-8"))) for p in (few, many)]
+    isa = kernels.isas()[0]
+    assert {"average, 300 elements", "1 thread", "2 threads", f"f32, k=8, {isa}"} <= texts[0]
+    assert {"payload_average, 600 elements", f"i8, k=8, {isa}"} <= texts[1]
+    assert any(describe_machine().cpu in text for text in texts[0])
+    heights = [
+        float(re.findall(r'height="([\d.]+)pt"', p.read_text("utf-8"))[0]) for p in (few, many)
+    ]
+    assert heights[0] < 200 < 2 * heights[0] < heights[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no folder/floor.png", ["no folder", "No such file"]),
+        ("floor.jpeg2", [".png", ".svg", "'floor.jpeg2'"]),
+        ("folder.png", ["is a directory"]),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_noticed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: list[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.setattr("learnae.bench.__main__.run", not_reached)
+    result = CliRunner().invoke(main, ["--quick", "--plot", str(tmp_path / name)])
+    assert result.exit_code != 0
+    assert all(word in result.output for word in words), result.output
+
+
+def test_a_missing_matplotlib_is_noticed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("learnae.bench.__main__.run", not_reached)
+    monkeypatch.setattr("learnae.bench.plot.find_spec", lambda name: None)
+    result = CliRunner().invoke(main, ["--quick", "--plot", str(tmp_path / "floor.png")])
+    assert result.exit_code == 1 and "pip install matplotlib" in result.output
+
+
+def not_reached(*_: object) -> None:
+    raise AssertionError("measured before the picture was checked")
+
+
+def test_the_check_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "old.png").write_bytes(b"old")
+    for name in ("old.png", "new.png"):
+        check(tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ["old.png"]
+    assert (tmp_path / "old.png").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize(
