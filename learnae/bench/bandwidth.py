@@ -101,7 +101,7 @@ def probe_calls(streams: Streams, wanted: Iterable[Probe]) -> Iterator[tuple[Pro
     """Yield each stream with the call that measures it."""
     for probe in wanted:
         run = partial(streams.run, *probe, _passes(probe))
-        yield probe, Call(run, warm=False, every_round=True)
+        yield probe, Call(run, warm=False, every_round=True, repeats=1)
 
 
 def _passes(probe: Probe) -> int:

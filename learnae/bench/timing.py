@@ -13,12 +13,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["Budget", "Call", "Samples", "fastest", "interleave", "median", "ratio"]
+__all__ = ["WARM_S", "Budget", "Call", "Samples", "fastest", "interleave", "median", "ratio"]
 
 Name = TypeVar("Name", bound=Hashable)
 
 # Longer calls are their own warm-up: it is a small part of them.
-_WARM_S = 0.05
+WARM_S = 0.05
 
 # Seconds of one call in each round; None in a round in which it was not called.
 Samples = Sequence[float | None]
@@ -29,13 +29,15 @@ class Call:
     """What is measured, and what has to be done before, which is not.
 
     With `warm` one call that does not count goes before each sample; with `every_round` it is
-    measured however slow it is.
+    measured however slow it is. Where `repeats` says how often a sample repeats it, no call is
+    needed to find out.
     """
 
     run: Callable[[], object]
     prepare: Callable[[], object] | None = None
     warm: bool = True
     every_round: bool = False
+    repeats: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Budget:
 
     Rounds end when `seconds` have passed, but there are at least `min_rounds` of them and at most
     `max_rounds`. A sample repeats its call until `sample_s` have passed. What takes longer than
-    `slow_s` is called in the first two rounds only.
+    `slow_s`, which is its own warm-up, is measured in the first two rounds only.
     """
 
     seconds: float
@@ -59,10 +61,14 @@ def interleave(
 ) -> dict[Name, list[float | None]]:
     """Measure all calls in each of some rounds; return each one's seconds per call, by round.
 
-    The first call of each warms up: it says how often a sample repeats it and is not counted.
+    The first call of each warms up and says how often a sample repeats it. It is not counted,
+    unless it is slow: then it is the first round's sample.
     """
     started = clock()
-    first = {name: _seconds(call, 1, False, clock) for name, call in calls.items()}
+    first = {
+        name: _seconds(call, 1, False, clock) if call.repeats is None else 0.0
+        for name, call in calls.items()
+    }
     samples: dict[Name, list[float | None]] = {name: [] for name in calls}
     was_enabled = gc.isenabled()
     gc.disable()
@@ -71,12 +77,11 @@ def interleave(
             if round_ >= budget.min_rounds and clock() - started > budget.seconds:
                 break
             for name, call in calls.items():
-                slow = first[name] > budget.slow_s and not call.every_round
-                if slow and round_ > 1:
-                    samples[name].append(None)
+                if first[name] > budget.slow_s and not call.every_round and round_ != 1:
+                    samples[name].append(first[name] if round_ == 0 else None)
                     continue
-                repeats = max(1, round(budget.sample_s / max(first[name], 1e-7)))
-                warm = call.warm and first[name] < _WARM_S
+                repeats = call.repeats or max(1, round(budget.sample_s / max(first[name], 1e-7)))
+                warm = call.warm and first[name] < WARM_S
                 samples[name].append(_seconds(call, repeats, warm, clock))
     finally:
         if was_enabled:

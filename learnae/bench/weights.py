@@ -9,6 +9,8 @@ freedom, which gives `i8` and `bf16` the errors that they have on trained dense 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,10 +26,14 @@ _BETWEEN = 9973 * 256  # from one model's start in the period to the next one's
 
 def sample_weights(n: int, seed: int = 0) -> Float32:
     """Return `n` weights; the same for the same seed."""
+    return np.resize(_period(min(n, _PERIOD), seed), n)
+
+
+@lru_cache(maxsize=2)  # every group of one size starts from the same
+def _period(length: int, seed: int) -> Float32:
     random = np.random.default_rng(seed)
-    length = min(n, _PERIOD)
     scales = _scales(random, length)
-    return np.resize((random.standard_t(_FREEDOM, length) * scales).astype(np.float32), n)
+    return (random.standard_t(_FREEDOM, length) * scales).astype(np.float32)
 
 
 def sample_step(n: int, seed: int = 0) -> Float32:

@@ -16,7 +16,9 @@ from learnae import kernels
 from learnae.bench import bandwidth
 from learnae.bench.__main__ import main
 from learnae.bench.cases import KERNELS, Inputs, Kernel
-from learnae.bench.choice import default_sizes
+from learnae.bench.choice import Choice, default_sizes
+from learnae.bench.choice import run as choice_run
+from learnae.bench.groups import Bench, Group
 from learnae.bench.machine import describe_machine
 from learnae.bench.plot import check
 from learnae.bench.report import Row
@@ -168,6 +170,29 @@ def test_mistakes_name_what_there_is(arguments: list[str], words: list[str]) -> 
     result = CliRunner().invoke(main, ["--quick", *arguments])
     assert result.exit_code != 0
     assert all(word in result.output for word in words), result.output
+
+
+def test_the_groups_share_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a large group needs beyond its share is taken from the rest; no row is lost."""
+    given: list[tuple[int, float]] = []
+    now = [100.0]
+
+    def measured(bench: Bench, group: Group) -> list[Row]:
+        given.append((group.n, bench.budget.seconds))
+        now[0] += 8.0 if group.n == 3000 else bench.budget.seconds
+        return [
+            Row("crc32c", "f32", group.n, 1, "portable", 1, 1.0, 1.0, 1.0, None, {}, {}),
+        ]
+
+    monkeypatch.setattr("learnae.bench.choice._QUICK_S", 12.0)
+    monkeypatch.setattr("learnae.bench.choice.perf_counter", lambda: now[0])
+    monkeypatch.setattr("learnae.bench.choice.measure_group", measured)
+    monkeypatch.setattr(bandwidth, "measure_bandwidth", lambda *_: [])
+    choice = Choice(("crc32c",), sizes=(1000, 3000, 2000), quick=True)
+    report = choice_run(choice, lambda _: None)
+    assert given == [(3000, 4.0), (2000, 2.0), (1000, 2.0)]
+    assert now[0] == 112.0
+    assert [row.n for row in report.rows] == [1000, 2000, 3000]
 
 
 def test_default_sizes_fit_their_levels() -> None:

@@ -69,6 +69,22 @@ def test_what_is_slow_is_left_out_of_later_rounds() -> None:
     assert ratio(samples["slow"], samples["fast"]) == pytest.approx(10.0)
 
 
+def test_a_slow_first_call_is_the_first_sample() -> None:
+    clock = Clock()
+    calls = {"slow": Call(clock.takes("slow", 1.0)), "fast": Call(clock.takes("fast", 0.1))}
+    samples = interleave(calls, Budget(0.0, min_rounds=1), clock)
+    assert samples == {"slow": [1.0], "fast": pytest.approx([0.1])}
+    assert clock.called == ["slow", "fast", "fast"]
+
+
+def test_no_call_is_needed_to_find_out_what_is_known() -> None:
+    clock = Clock()
+    call = Call(clock.takes("a", 1e-5), warm=False, repeats=3)
+    samples = interleave({"a": call}, Budget(0.0, min_rounds=2), clock)
+    assert samples["a"] == pytest.approx([1e-5, 1e-5])
+    assert clock.called == ["a"] * 6
+
+
 def test_preparation_comes_first_and_is_not_measured() -> None:
     clock = Clock()
     call = Call(clock.takes("run", 0.1), clock.takes("prepare", 5.0))

@@ -64,6 +64,11 @@ class Inputs:
         """What the first model has become after a few steps of training, as `models[0]` is now."""
         return np.asarray(self.models[0] + sample_step(self.n), np.float32)
 
+    @cached_property
+    def stack(self) -> Float32:
+        """The models as they were when it was first asked for, in one array: not to be changed."""
+        return np.stack(self.models)
+
     def payload(self, codec: str, i: int) -> PayloadView:
         """Return the payload of the i-th model as it was when it was first asked for."""
         if (codec, i) not in self._payloads:
@@ -94,10 +99,9 @@ class Kernel:
 
 def encode(codec: str, vector: Float32) -> PayloadView:
     """Return a verified payload in memory of its own."""
-    written = np.frombuffer(kernels.payload_write(codec, SCHEMA, [vector]), np.uint8)
-    buffer = empty_bytes(written.size)
-    buffer[:] = written
-    view = kernels.payload_open(buffer.data, vector.size)
+    buffer = empty_bytes(kernels.payload_bound(codec, 1, vector.size))
+    written = kernels.payload_write(codec, SCHEMA, [vector], out=buffer.data)
+    view = kernels.payload_open(written, vector.size)
     kernels.payload_verify(view)
     return view
 

@@ -134,19 +134,19 @@ def _distance(inputs: Inputs, codec: str) -> Callable[[], object]:
 
 
 def _median(inputs: Inputs, codec: str) -> Callable[[], object]:
-    stack = np.stack(inputs.models)
+    stack = inputs.stack
     return lambda: np.median(stack, axis=0)
 
 
 def _trimmed_mean(inputs: Inputs, codec: str) -> Callable[[], object]:
-    stack, low = np.stack(inputs.models), n_trimmed(inputs.k)
+    stack, low = inputs.stack, n_trimmed(inputs.k)
     high = inputs.k - low
     return lambda: np.partition(stack, (low, high - 1), axis=0)[low:high].mean(axis=0)
 
 
 def _distances(inputs: Inputs, codec: str) -> Callable[[], object]:
     """By the Gram matrix, which is BLAS and loses the digits that close models share."""
-    stack = np.stack(inputs.models)
+    stack = inputs.stack
 
     def run() -> object:
         gram = stack @ stack.T
