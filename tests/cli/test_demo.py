@@ -189,7 +189,9 @@ ENDLESS = ["--peers", "2", "--rounds", "1500", "--steps", "1", "--no-faults", "-
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+def running(
+    tmp_path: Path, interruptible: None
+) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
     """Start a demo that would take three minutes; yield it with its peers once they train."""
     command = [sys.executable, "-m", "learnae", "demo", *ENDLESS, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
