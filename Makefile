@@ -8,7 +8,7 @@
 #   make bench   every kernel beside the speed of memory (ARGS="--quick" is passed on)
 #   make rivals  what the benchmark compares with, in .venv-rivals (several GB)
 #   make fuzz    the fuzzers (clang with libFuzzer), FUZZ_SECONDS each
-#   make clean   remove all that the targets above made
+#   make clean   remove all that the targets above made, and objects of cc -c core/src/*.c
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -64,6 +64,7 @@ fuzz:
 
 clean:
 	rm -rf $(VENV) .venv-rivals build dist learnae-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f *.o
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip's own check comes too late and says less.

@@ -122,3 +122,18 @@ def test_add_subdirectory_leaves_the_other_project_its_own(tmp_path: Path) -> No
     installed = [path.name for path in (tmp_path / "prefix").rglob("*") if path.is_file()]
     assert installed == ["program"]
     assert "CMAKE_BUILD_TYPE:STRING=\n" in (tmp_path / "build" / "CMakeCache.txt").read_text()
+
+
+def test_objects_of_the_recipe_are_neither_kept_nor_committed(tmp_path: Path) -> None:
+    """`cc -c core/src/*.c` leaves them in the folder where it runs: the repository's."""
+    need(shutil.which("make"), "no make")
+    need(shutil.which("git"), "no git")
+    for name in ("Makefile", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("average.o", "kept.c"):
+        (tmp_path / name).touch()
+    run("git", "init", "--quiet", cwd=tmp_path)
+    seen = run("git", "status", "--porcelain", "--untracked-files=all", cwd=tmp_path)
+    assert "kept.c" in seen and "average.o" not in seen
+    run("make", "clean", cwd=tmp_path)
+    assert (tmp_path / "kept.c").exists() and not (tmp_path / "average.o").exists()
