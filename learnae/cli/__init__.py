@@ -28,6 +28,11 @@ EXIT_TRANSPORT = 3
 EXIT_HOSTILE = 4
 EXIT_INTERRUPTED = 130
 
+# What click raises for a group without a command; before 8.2 it raised nothing.
+_SHOWS_HELP: tuple[type, ...] = tuple(
+    kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind
+)
+
 
 class Failure(click.ClickException):
     """An error as the user sees it: one red line, and a code that says what kind."""
@@ -39,6 +44,19 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line on standard error, or on `file`."""
         click.secho(f"error: {self.message}", fg="red", err=file is None, file=file)
+
+
+class Mistyped(Failure):
+    """A wrong command line: the error, and on a second line where to look it up."""
+
+    def __init__(self, error: click.UsageError, ctx: click.Context) -> None:
+        super().__init__(error.format_message(), error.exit_code)
+        self.hint = f"try '{(error.ctx or ctx).command_path} --help'"
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print both lines on standard error, or on `file`."""
+        super().show(file)
+        click.echo(self.hint, err=file is None, file=file)
 
 
 def exit_code(error: LearnaeError) -> int:
@@ -71,6 +89,13 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands in front of the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise _in_two_lines(error, ctx) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every error that learnae raises on purpose becomes a `Failure`."""
         show_traceback = bool(ctx.params.get("traceback"))
@@ -79,6 +104,8 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.secho("interrupted", fg="red", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+        except click.UsageError as error:
+            raise _in_two_lines(error, ctx) from error
         except LearnaeError as error:
             if show_traceback:
                 raise
@@ -91,6 +118,13 @@ class Commands(click.Group):
             if show_traceback:
                 raise
             raise Failure(describe_os_error(error), EXIT_ASKED) from error
+
+
+def _in_two_lines(error: click.UsageError, ctx: click.Context) -> click.ClickException:
+    """Return what click raised as `Mistyped`; itself where it only prints the help."""
+    if isinstance(error, _SHOWS_HELP):
+        return error
+    return Mistyped(error, ctx)
 
 
 def print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:

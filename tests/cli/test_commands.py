@@ -68,6 +68,9 @@ def test_version() -> None:
     "arguments",
     [
         ["nonsense"],
+        ["--nonsense"],
+        ["ipfs", "nonsense"],
+        ["ipfs", "up"],
         ["join"],
         ["join", "swarm.toml"],
         ["join", "swarm.toml", "--relay", "--data", "x.csv"],
@@ -85,9 +88,20 @@ def test_version() -> None:
     ids=" ".join,
 )
 def test_wrong_command_line_is_code_2(arguments: list[str]) -> None:
-    result = CliRunner().invoke(main, arguments)
+    result = CliRunner().invoke(main, arguments, prog_name="learnae")
     assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    error, hint = result.stderr.splitlines()
+    assert error.startswith("error: ") and len(error) > len("error: ")
+    within = "learnae" if arguments[0] in ("nonsense", "--nonsense") else f"learnae {arguments[0]}"
+    assert re.fullmatch(rf"try '{within}( \w+)? --help'", hint)
+
+
+@pytest.mark.parametrize("arguments", [[], ["ipfs"]])
+def test_a_group_alone_shows_its_help(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "Usage: " in result.output and "Commands:" in result.output
 
 
 CODES = {
