@@ -66,7 +66,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let children know SIGINT, which those of a shell's background job would inherit as ignored."""
+    """Let children know SIGINT, which a background job of a shell would pass on as ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -14,6 +14,7 @@ from typing import Any
 
 from learnae.bench.report import Report, Row
 from learnae.bench.table import describe
+from learnae.wording import count
 
 __all__ = ["check", "draw"]
 
@@ -78,10 +79,10 @@ def draw(report: Report, path: Path) -> None:
             axis = figure.add_axes(box, xlim=(0, max(1.0, most) + 0.18))
             rows = [row for row in report.rows if (row.kernel, row.n) == (kernel, n)]
             _draw_panel(axis, rows, places[kernel], threads)
-            axis.set_title(f"{kernel}, {n:,} elements", fontsize=9, loc="left", y=1.0)
+            axis.set_title(f"{kernel}, {count(n, 'element')}", fontsize=9, loc="left", y=1.0)
             axis.tick_params(labelleft=column == 0, labelbottom=kernel == kernels[-1])
     handles = [Patch(color=f"C{i}") for i in range(len(threads))]
-    named = [f"{n} thread" + "s" * (n != 1) for n in threads]
+    named = [count(n, "thread") for n in threads]
     scale = "part of the floor that is reached: 100% is the speed of memory"
     style: dict[str, Any] = {"fontsize": 8, "title": scale, "title_fontsize": 8, "frameon": False}
     figure.legend(handles, named, loc="lower center", ncols=len(named), **style)

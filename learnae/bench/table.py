@@ -13,6 +13,7 @@ from rich.text import Text
 from learnae.bench.bandwidth import Bandwidth
 from learnae.bench.machine import Machine
 from learnae.bench.report import Report, Row
+from learnae.wording import count
 
 __all__ = ["bandwidth_table", "describe", "markdown", "render", "rows_table"]
 
@@ -23,7 +24,7 @@ _STYLE: dict[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "pad_edge
 def describe(machine: Machine) -> str:
     """Return the machine in one line."""
     return (
-        f"{machine.cpu}, {machine.cores} cores, L2 {machine.l2_nbytes / _MIB:.3g} MiB, "
+        f"{machine.cpu}, {count(machine.cores, 'core')}, L2 {machine.l2_nbytes / _MIB:.3g} MiB, "
         f"L3 {machine.l3_nbytes / _MIB:.3g} MiB, load {machine.load:.1f}; {machine.system}, "
         f"Python {machine.python}, NumPy {machine.numpy}, learnae {machine.learnae} "
         f"({machine.backend}: {', '.join(machine.isas)})"
@@ -37,7 +38,7 @@ def render(report: Report) -> Group:
         parts.append(Text("This machine was busy: expect figures to be too low, ratios less so."))
     parts.append(bandwidth_table(report.bandwidth))
     for n in sorted({row.n for row in report.rows}):
-        parts.append(rows_table([row for row in report.rows if row.n == n], f"{n:,} elements"))
+        parts.append(rows_table([row for row in report.rows if row.n == n], count(n, "element")))
     versions = {k: v for row in report.rows for k, v in row.versions.items()}
     parts.append(Text(", ".join(f"{name} {version}" for name, version in sorted(versions.items()))))
     return Group(*parts)

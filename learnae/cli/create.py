@@ -11,6 +11,7 @@ import click
 from learnae.cli.formats import age
 from learnae.errors import UsageError
 from learnae.learn.optimizers import OPTIMIZERS
+from learnae.wording import count
 
 if TYPE_CHECKING:
     from learnae.swarm.charter import Charter, DataSection
@@ -194,28 +195,27 @@ def make_data_section(data: Path, asked: dict[str, Any]) -> DataSection:
 def describe(path: Path, data: Path, charter: Charter, *, named: bool) -> None:
     """Say what was written, what becomes public by it, and what comes next."""
     section = charter.data
+    columns = count(len(section.columns), "column")
     click.echo(f"{path}: swarm {charter.name!r}, id {charter.swarm_id.hex()[:16]}")
     if section.classes:
         hint = "" if named else " (found in your data; if others have more, use --classes)"
         shown = ", ".join(section.classes[:12]) + (", ..." if len(section.classes) > 12 else "")
-        click.echo(f"{len(section.columns)} columns, classes {shown}{hint}")
+        click.echo(f"{columns}, classes {shown}{hint}")
     else:
-        click.echo(f"{len(section.columns)} columns, {section.label!r} is a number to predict")
+        click.echo(f"{columns}, {section.label!r} is a number to predict")
     if section.mean is None:
         click.echo("The charter holds no statistics: every peer standardises by its own.")
     else:
-        count = 2 * len(section.mean)
         click.echo(
-            f"Mean and standard deviation of each column, {count} numbers computed from {data}, "
-            "are in the charter: everybody who gets the file can read them. "
+            f"Mean and standard deviation of each column, {2 * len(section.mean)} numbers computed "
+            f"from {data}, are in the charter: everybody who gets the file can read them. "
             "--no-statistics leaves them out."
         )
     training = charter.training
     if training.min_seconds > 0:
         least = age(training.rounds * training.min_seconds)
-        click.echo(
-            f"{training.rounds} rounds take at least {least}; others should join within that time"
-        )
+        rounds = count(training.rounds, "round")
+        click.echo(f"At least {least} for {rounds}: others should join within that time")
     click.echo(f"{path.with_suffix('.key')}: the swarm's secret key, for peers on other machines")
     click.echo(f"Next, on this machine: learnae join {path} --data FILE")
     click.echo("and for every further peer the same with its own --data and --home")

@@ -8,6 +8,7 @@ import click
 
 from learnae.cli.folders import charter_of, require_folder
 from learnae.cli.formats import number, print_json
+from learnae.wording import count
 
 __all__ = ["command"]
 
@@ -53,7 +54,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{n_rows:,} rows of {data}", title_justify="left", box=None)
+    table = Table(title=f"{count(n_rows, 'row')} of {data}", title_justify="left", box=None)
     for name in ("home", "round", "accuracy", "loss"):
         table.add_column(name, justify="left" if name == "home" else "right", overflow="fold")
     for model in models:

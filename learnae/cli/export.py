@@ -11,6 +11,7 @@ import click
 
 from learnae.cli.folders import charter_of, require_folder
 from learnae.errors import UsageError
+from learnae.wording import count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +63,9 @@ def command(home: Path, out: Path, charter: Path | None, force: bool) -> None:
         out.write_bytes(data)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from error
-    click.echo(f"{out}: {len(arrays)} tensors of round {loaded.round}, {len(data):,} bytes")
+    click.echo(
+        f"{out}: {count(len(arrays), 'tensor')} of round {loaded.round}, {len(data):,} bytes"
+    )
     click.echo(f"Columns, their scaling and the classes are in {charter}: keep it with the model")
 
 

@@ -10,6 +10,7 @@ import click
 
 from learnae.cli.formats import nbytes, print_json
 from learnae.errors import UsageError
+from learnae.wording import count
 
 if TYPE_CHECKING:
     from learnae.node.kubo import DaemonStatus
@@ -181,6 +182,8 @@ def show(found: DaemonStatus) -> None:
     click.echo(f"Kubo {found.version} runs{process}: {found.network}, RPC {found.api}")
     if found.repo is not None:
         click.echo(f"repo {found.repo}, {nbytes(found.repo_nbytes or 0)}")
-    click.echo(f"connected to {found.n_peers} others; pubsub {'on' if found.pubsub else 'off'}")
+    click.echo(
+        f"connected to {count(found.n_peers, 'other')}; pubsub {'on' if found.pubsub else 'off'}"
+    )
     for address in found.addresses:
         click.echo(f"  {address}")

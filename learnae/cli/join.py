@@ -18,6 +18,7 @@ import click
 
 from learnae.cli.formats import age, nbytes, number
 from learnae.cli.statusfile import PeerStatus, read_status
+from learnae.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,7 +229,8 @@ def describe(status: PeerStatus) -> str:
         parts.append(f"loss {number(status.loss)}")
     if status.accuracy is not None:
         parts.append(f"accuracy {number(status.accuracy)}")
-    parts.append(f"{status.n_peers} peers remembered, {status.n_merged} models in the last mean")
+    merged = f"{count(status.n_merged, 'model')} in the last mean"
+    parts.append(f"{count(status.n_peers, 'peer')} remembered, {merged}")
     parts.append(f"sent {nbytes(status.bytes_sent)}, received {nbytes(status.bytes_received)}")
     if status.rejected:
         parts.append(f"{status.rejected} rejected")
@@ -296,12 +298,13 @@ def panel(status: PeerStatus | None) -> Panel:
         return Panel("starting", title="learnae", expand=False)
     table = Table.grid(padding=(0, 2))
     total = f" of {status.rounds}" if status.rounds is not None else ""
+    merged = f"{count(status.n_merged, 'model')} in the last mean"
     rows: list[tuple[str, Any]] = [
         ("state", status.state),
         ("round", f"{status.round}{total}"),
         ("loss", number(status.loss)),
         ("accuracy", number(status.accuracy)),
-        ("peers", f"{status.n_peers} remembered, {status.n_merged} models in the last mean"),
+        ("peers", f"{status.n_peers} remembered, {merged}"),
         ("sent", nbytes(status.bytes_sent)),
         ("received", nbytes(status.bytes_received)),
     ]

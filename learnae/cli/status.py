@@ -14,6 +14,7 @@ from learnae.cli.folders import default_homes, known_homes, open_to_look
 from learnae.cli.formats import age, nbytes, number, print_json
 from learnae.cli.statusfile import PeerStatus, is_running, read_status
 from learnae.errors import AnnouncementError, UsageError
+from learnae.wording import count
 
 if TYPE_CHECKING:
     from learnae.node.access import Access
@@ -236,4 +237,4 @@ def print_swarm(swarm: dict[str, Any]) -> None:
             )
         Console().print(table)
     if swarm["refused"]:
-        click.echo(f"{swarm['refused']} announcements were not valid and are not shown")
+        click.echo(f"not shown, as not valid: {count(swarm['refused'], 'announcement')}")

@@ -29,6 +29,7 @@ from learnae.learn.selection import (
     select,
 )
 from learnae.learn.tabular import DataChoice, Table
+from learnae.wording import count
 
 __all__ = ["BLOCK_NBYTES", "iterate_csv", "read_header"]
 
@@ -216,9 +217,8 @@ def _blame(layout: _Layout, lines: list[str], first: int, reason: str) -> DataEr
 def _problem(layout: _Layout, cells: list[str]) -> str | None:
     if len(cells) != len(layout.names):
         header = f"the header (line {layout.header_line})" if layout.header_line else "the format"
-        return (
-            f"{len(cells)} columns, but {header} has {len(layout.names)}; mend or delete the line"
-        )
+        found = count(len(cells), "column")
+        return f"{found}, but {header} has {len(layout.names)}; mend or delete the line"
     for name, position in zip(layout.selection.columns, layout.selection.positions, strict=True):
         problem = _number_problem(cells[position])
         if problem:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from learnae.errors import DataError
 from learnae.learn.selection import Selection, encode_classes, listing, select
 from learnae.learn.tabular import DataChoice, Table
+from learnae.wording import count
 
 __all__ = ["read_npz"]
 
@@ -79,8 +80,9 @@ def _matrix(
     )
     if len(names) != x.shape[1]:
         raise DataError(
-            f"{file}: array 'x' has {x.shape[1]} columns, but {len(names)} are named; give 'x' the "
-            "columns of data.columns, or name them in an array 'columns'"
+            f"{file}: array 'x' has {count(x.shape[1], 'column')}, but there are "
+            f"{count(len(names), 'name')}; give 'x' the columns of data.columns, or name them in "
+            "an array 'columns'"
         )
     if choice.label is not None and "y" not in arrays:
         raise DataError(
@@ -90,8 +92,8 @@ def _matrix(
     y = arrays["y"] if choice.label is not None else None
     if y is not None and y.shape != x.shape[:1]:
         raise DataError(
-            f"{file}: array 'y' has shape {y.shape}, but 'x' has {len(x)} rows; 'y' needs one "
-            "label a row"
+            f"{file}: array 'y' has shape {y.shape}, but 'x' has {count(len(x), 'row')}; 'y' "
+            "needs one label a row"
         )
     unlabelled = _WithoutLabel(choice)
     selection = select(names, unlabelled, str(file))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import DataError
+from learnae.wording import count
 
 __all__ = ["by_value", "dirichlet", "iid", "split_test"]
 
@@ -23,8 +24,8 @@ def _check(n_rows: int, n_peers: int, min_samples: int = 1) -> None:
         raise DataError(f"cannot deal rows out to {n_peers} peers: at least 1 is needed")
     if n_rows < n_peers * min_samples:
         raise DataError(
-            f"{n_rows} rows are too few for {n_peers} peers with at least {min_samples} each: "
-            "use fewer peers or more data"
+            f"{count(n_rows, 'row')}: too few for {count(n_peers, 'peer')} with at least "
+            f"{min_samples} each; use fewer peers or more data"
         )
 
 
@@ -98,8 +99,8 @@ def by_value(values: NDArray[Any], n_peers: int) -> list[Rows]:
     distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(distinct) < n_peers:
         raise DataError(
-            f"the column has {len(distinct)} different values, too few for {n_peers} peers: use "
-            "another column or fewer peers"
+            f"the column has {count(len(distinct), 'different value')}, too few for {n_peers} "
+            "peers: use another column or fewer peers"
         )
     ends = np.cumsum(counts)
     cuts: list[int] = []  # number of distinct values in front of each cut

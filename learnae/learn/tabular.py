@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import DataError
+from learnae.wording import count
 
 __all__ = [
     "Batch",
@@ -150,16 +151,17 @@ def standardise(table: Table, choice: DataChoice) -> tuple[Table, str | None]:
         moments = Moments.of(table.x)
         mean, std = moments.mean, moments.std
         note = (
-            f"standardised with this peer's own mean and deviation of {len(table)} rows, as the "
-            "charter gives none (data.mean, data.std); a model file alone does not hold them"
+            f"standardised with this peer's own mean and deviation of {count(len(table), 'row')}, "
+            "as the charter gives none (data.mean, data.std); a model file alone does not hold them"
         )
         return _scaled(table, mean, std), note
     mean, std = np.asarray(choice.mean, np.float64), np.asarray(choice.std, np.float64)
     n = table.x.shape[1]
     if mean.shape != (n,) or std.shape != (n,):
+        means, deviations = count(mean.size, "mean"), count(std.size, "deviation")
         raise DataError(
-            f"the charter has {mean.size} means and {std.size} deviations, but the data has "
-            f"{n} columns: data.mean and data.std need one number a column"
+            f"the charter has {means} and {deviations}, but the data has "
+            f"{count(n, 'column')}: data.mean and data.std need one number a column"
         )
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
         raise DataError("data.mean and data.std must be finite, and data.std above 0")

@@ -9,6 +9,7 @@ from pathlib import Path
 from learnae.errors import TransportError
 from learnae.node.finding import Finding, Verdict
 from learnae.swarm import Charter
+from learnae.wording import count
 
 __all__ = ["look_at_daemon"]
 
@@ -41,7 +42,9 @@ def look_at_daemon(
     size = (found.repo_nbytes or 0) / 1e6
     line = f"Kubo {found.version}, {found.network}, repo {size:.0f} MB"
     if found.n_peers:
-        return Finding("daemon", Verdict.GOOD, f"{line}, connected to {found.n_peers} others")
+        return Finding(
+            "daemon", Verdict.GOOD, f"{line}, connected to {count(found.n_peers, 'other')}"
+        )
     known = _known_addresses(api)
     if not known:
         return Finding(

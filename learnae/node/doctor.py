@@ -30,6 +30,7 @@ from learnae.swarm import Announcement, Charter, Identity, Kind, Peer, short
 from learnae.swarm.events import ClockSuspect, Heard, Ignored
 from learnae.transports import Transport
 from learnae.transports.atomic import explain, probe
+from learnae.wording import count
 
 __all__ = ["Doctor"]
 
@@ -110,7 +111,8 @@ class Doctor:
 
         model = charter_model(charter, self.charter_path.parent)
         self._schema = Schema.of(model.init(charter.seed))
-        return f"{self._schema.n_elements:,} parameters, {self._payload_nbytes(charter):,} bytes"
+        parameters = count(self._schema.n_elements, "parameter")
+        return f"{parameters}, {self._payload_nbytes(charter):,} bytes"
 
     def _payload_nbytes(self, charter: Charter) -> int:
         assert self._schema is not None

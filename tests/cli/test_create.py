@@ -49,7 +49,7 @@ def test_charter_holds_columns_classes_and_statistics(rows: Path, tmp_path: Path
 def test_rounds_last_long_enough_for_others_to_join(rows: Path, tmp_path: Path) -> None:
     result = create(tmp_path / "swarm.toml", "--data", rows, "--label", "kind")
     assert written(tmp_path / "swarm.toml").training.min_seconds == 0.5
-    assert "250 rounds take at least 2 min; others should join within that time\n" in result.output
+    assert "At least 2 min for 250 rounds: others should join within that time\n" in result.output
     result = create(tmp_path / "quick.toml", "--data", rows, "--label", "kind", "--min-seconds", 0)
     assert written(tmp_path / "quick.toml").training.min_seconds == 0
     assert "rounds take" not in result.output

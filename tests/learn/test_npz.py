@@ -73,7 +73,7 @@ LABELS = np.array(["g", "h"])
         ({"x": X.astype(object), "y": LABELS}, "holds Python objects (dtype object)"),
         ({"x": X, "z": LABELS}, "no array 'y' for the label 'kind'; there are x, z"),
         ({"x": X, "y": LABELS[:1]}, "array 'y' has shape (1,), but 'x' has 2 rows"),
-        ({"x": X[:, :1], "y": LABELS}, "array 'x' has 1 columns, but 2 are named"),
+        ({"x": X[:, :1], "y": LABELS}, "array 'x' has 1 column, but there are 2 names"),
         ({"x": X, "y": np.array(["g", "q"])}, "label 'q' in row 1 (from 0) is none of the"),
         ({"x": X, "y": np.array([0, 1])}, "label '0' in row 0 (from 0) is none of the"),
         ({"x": X, "y": np.array([0, 9]), "classes": LABELS}, "label '9' in row 1"),

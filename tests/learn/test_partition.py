@@ -72,7 +72,7 @@ def test_an_impossible_alpha_is_refused(alpha: float) -> None:
 
 
 def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(DataError, match="100 rows are too few for 5 peers with at least 64 each"):
+    with pytest.raises(DataError, match="100 rows: too few for 5 peers with at least 64 each"):
         dirichlet(np.zeros(100), 5, 0.5, 0)
 
 

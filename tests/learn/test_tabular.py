@@ -68,7 +68,7 @@ def test_own_statistics_are_said_so() -> None:
 @pytest.mark.parametrize(
     ("mean", "std", "says"),
     [
-        ((0.0,), (1.0,), "1 means and 1 deviations, but the data has 2 columns"),
+        ((0.0,), (1.0,), "1 mean and 1 deviation, but the data has 2 columns"),
         ((0.0, 0.0), (1.0, 0.0), "data.std above 0"),
         ((0.0, float("nan")), (1.0, 1.0), "must be finite"),
     ],

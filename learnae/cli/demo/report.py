@@ -15,6 +15,7 @@ from learnae.cli.demo.plan import Plan
 from learnae.cli.demo.run import Course, Killed
 from learnae.cli.formats import nbytes, number
 from learnae.cli.statusfile import read_rounds
+from learnae.wording import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -228,7 +229,7 @@ def footnotes(summary: Mapping[str, Any], out: Path) -> list[str]:
     lines = [
         "gap closed = (swarm - isolated) / (central - isolated), isolated being a mean over peers",
         f"the worst swarm peer against the worst isolated one: {percent(gap['worst_vs_worst'])}; "
-        f"all models had {summary['rounds'] * summary['steps']:,} steps of gradient descent",
+        f"all models had {count(summary['rounds'] * summary['steps'], 'step')} of gradient descent",
     ]
     killed, late = summary["killed"], summary["joined_late"]
     if killed is not None:
