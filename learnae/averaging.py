@@ -14,7 +14,7 @@ import numpy as np
 
 from learnae import kernels
 from learnae.errors import SchemaError
-from learnae.payload import LeafSpec, PyTree, Schema, shared_leaves
+from learnae.payload import LeafSpec, PyTree, shared_leaves
 
 __all__ = ["AveragePlan", "average_"]
 
@@ -39,7 +39,9 @@ class AveragePlan:
     SchemaError
         Where a leaf is missing, too many, of another shape, or not float32.
     ValueError
-        Where a leaf cannot be used as it lies in memory; the message names it.
+        Where a leaf cannot be used as it lies in memory.
+
+    Both name the model and the leaf, such as ``models[2]['dense']['w']``.
 
     Examples
     --------
@@ -52,14 +54,16 @@ class AveragePlan:
     """
 
     def __init__(self, dst: PyTree, models: Sequence[PyTree]) -> None:
-        schema = Schema.of(dst)
-        leaves = [_flat(spec, leaf, "dst", writable=True) for spec, leaf in shared_leaves(dst)]
+        expected = _leaves("dst", dst)
+        specs = [spec for spec, _ in expected]
+        written = [_flat(spec, leaf, "dst", writable=True) for spec, leaf in expected]
         rows = []
         for k, model in enumerate(models):
-            schema.require(model)
-            rows.append([_flat(s, leaf, f"models[{k}]") for s, leaf in shared_leaves(model)])
+            found = _leaves(f"models[{k}]", model)
+            _require_same(f"models[{k}]", [spec for spec, _ in found], specs)
+            rows.append([_flat(spec, leaf, f"models[{k}]") for spec, leaf in found])
         self._n_models = len(models)
-        self._run = kernels.average_plan(leaves, rows)
+        self._run = kernels.average_plan(written, rows, paths=[spec.path for spec in specs])
 
     def __call__(self, weights: Sequence[float] | None = None) -> None:
         """Set ``dst = sum_k weights[k] * models[k]``, added in this order.
@@ -88,6 +92,30 @@ def average_(dst: PyTree, models: Sequence[PyTree], weights: Sequence[float] | N
     [0.5, 0.5, 0.5]
     """
     AveragePlan(dst, models)(weights)
+
+
+def _leaves(owner: str, tree: PyTree) -> list[tuple[LeafSpec, Any]]:
+    """Return the leaves that are averaged."""
+    try:
+        found = list(shared_leaves(tree))
+    except SchemaError as error:
+        raise SchemaError(f"{owner}: {error}") from None
+    if not any(spec.n_elements for spec, _ in found):
+        raise SchemaError(f"{owner} has no floating-point leaf: pass an array, or a tree of arrays")
+    return found
+
+
+def _require_same(owner: str, found: Sequence[LeafSpec], expected: Sequence[LeafSpec]) -> None:
+    """Refuse a model whose leaves are not those of dst, by the first that differs."""
+    for theirs, ours in zip(found, expected, strict=False):
+        if theirs.path != ours.path:
+            raise SchemaError(f"{owner} has a leaf {theirs.path} where dst has {ours.path}")
+        if theirs != ours:
+            raise SchemaError(f"{owner}{theirs.path} is {theirs}, dst{ours.path} is {ours}")
+    if len(found) < len(expected):
+        raise SchemaError(f"{owner} has no leaf {expected[len(found)].path}, which dst has")
+    if len(found) > len(expected):
+        raise SchemaError(f"{owner} has a leaf {found[len(expected)].path}, which dst has not")
 
 
 def _flat(spec: LeafSpec, leaf: Any, owner: str, *, writable: bool = False) -> kernels.Float32:

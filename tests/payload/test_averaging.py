@@ -82,16 +82,35 @@ def test_what_is_refused_is_named() -> None:
     across = memory[8:24].reshape(4, 4)
     cases: list[tuple[type[Exception], str, Any, list[Any]]] = [
         (SchemaError, r"dst\['w'\] is float64\[2\]", {"w": np.zeros(2)}, []),
-        (SchemaError, "no floating-point leaf", {"w": np.arange(3)}, []),
-        (SchemaError, "leaf .'w'. is float32.4,2.", {"w": f}, [{"w": f[:, :2].copy()}]),
-        (SchemaError, "lack the leaf", {"w": f, "x": f.copy()}, [{"w": f}]),
+        (SchemaError, "dst has no floating-point leaf", {"w": np.arange(3)}, []),
+        (
+            SchemaError,
+            r"models\[1\]: params leaf \['w'\] is a Python",
+            {"w": f},
+            [{"w": f}, {"w": 1.0}],
+        ),
+        (
+            SchemaError,
+            r"models\[1\]\['w'\] is float32\[4,2\], dst\['w'\] is float32\[4,4\]",
+            {"w": f},
+            [{"w": f}, {"w": f[:, :2].copy()}],
+        ),
+        (SchemaError, r"models\[0\] is float32\[16\], dst is float32\[4,4\]", f, [f.reshape(-1)]),
+        (SchemaError, r"models\[0\] has no leaf \['x'\]", {"w": f, "x": f.copy()}, [{"w": f}]),
+        (SchemaError, r"models\[0\] has a leaf \['x'\], which", {"w": f}, [{"w": f, "x": f}]),
+        (SchemaError, r"models\[1\] has a leaf \['v'\] where", {"w": f}, [{"w": f}, {"v": f}]),
         (ValueError, "at least one model", {"w": f}, []),
         (ValueError, r"models\[0\]\['w'\] is not contiguous", {"w": f}, [{"w": f.T}]),
         (ValueError, r"dst\['w'\] is read-only", {"w": frozen}, [{"w": f}]),
         (ValueError, r"dst\['w'\] is float32, which is no array", {"w": f[0, 0]}, [{"w": f[0, 0]}]),
-        (ValueError, "two leaves of dst overlap", [half, across], [[half, across]]),
-        (ValueError, r"models\[0\]\[0\] overlaps a leaf of dst in part", [half], [[across]]),
-        (ValueError, r"models\[1\]\[0\] is another leaf", [half, other], [[f, f], [other, half]]),
+        (ValueError, r"dst\[0\] and dst\[1\] overlap", [half, across], [[half, across]]),
+        (ValueError, r"models\[0\]\['w'\] overlaps dst\['w'\] in", {"w": half}, [{"w": across}]),
+        (
+            ValueError,
+            r"models\[1\]\[0\] is dst\[1\], another leaf",
+            [half, other],
+            [[f, f], [other, half]],
+        ),
     ]
     for error, message, dst, models in cases:
         with pytest.raises(error, match=message):
