@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from learnae.learn.optimizers import OPTIMIZERS
 from learnae.wording import count
 
 if TYPE_CHECKING:
+    from learnae.cli.doubts import Doubts
     from learnae.swarm.charter import Charter, DataSection
 
 __all__ = ["command"]
@@ -35,6 +38,29 @@ def parse_names(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     return [] if value is None else [part.strip() for part in value.split(",")]
 
 
+def parse_options(
+    _ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return ``name=value`` pairs, with the values as TOML writes them."""
+    options: dict[str, Any] = {}
+    for text in values:
+        name, sign, value = text.partition("=")
+        name = name.strip()
+        if not sign or not name:
+            raise click.BadParameter(f"write name=value, not {text!r}")
+        if name in options:
+            raise click.BadParameter(f"{name} is given twice")
+        try:
+            # One key with one item: what is more, or less, is no value.
+            ((options[name],),) = tomllib.loads(f"v = [{value}\n]").values()
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r} is no TOML value: 3, 0.5, true, [64, 64], or text in quotes, "
+                f"--option '{name}=\"{value}\"'"
+            ) from None
+    return options
+
+
 @click.command(
     "create",
     short_help="Write the charter of a new swarm.",
@@ -42,6 +68,8 @@ def parse_names(_ctx: click.Context, _parameter: click.Parameter, value: str | N
 Examples:
   learnae create swarm.toml --data mine.csv --label class
   learnae create swarm.toml --data mine.csv --label class --factory my_model.py:make
+  learnae create swarm.toml --data mine.csv --label class --factory my_model.py:make \\
+      --option width=64 --option 'activation="tanh"'
   learnae create swarm.toml --data mine.npz --label y --no-statistics --codec f32""",
 )
 @click.argument("charter", type=click.Path(path_type=Path))
@@ -68,6 +96,14 @@ Examples:
 @click.option("--factory", default="mlp", show_default=True, help="mlp, or my_model.py:make.")
 @click.option(
     "--hidden", callback=parse_sizes, default="64,64", show_default=True, help="Layers of the mlp."
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    callback=parse_options,
+    metavar="NAME=VALUE",
+    help="Of the factory; a TOML value. Repeatable.",
 )
 @click.option(
     "--optimizer",
@@ -107,19 +143,24 @@ def command(charter: Path, data: Path, **asked: Any) -> None:
     if charter.exists():
         raise UsageError(f"{charter} exists and is left as it is: choose another name")
     require_model_file(charter, asked["factory"])
+    from learnae.cli.doubts import Doubts
     from learnae.node.swarmkey import create_swarm_key, key_path
     from learnae.swarm.charter import dump_charter
 
     if key_path(charter).exists():
         raise UsageError(f"{key_path(charter)} is the key of another swarm: choose another name")
 
-    made = make_charter(charter, data, asked)
+    doubts = Doubts(asked["label"])
+    made = make_charter(charter, data, asked, doubts)
+    untried = try_model(charter, made)
     try:
         with charter.open("x", encoding="utf-8") as file:
             file.write(dump_charter(made))
     except OSError as error:
         raise UsageError(f"cannot write {charter}: {error.strerror}") from error
     create_swarm_key(key_path(charter))
+    for line in [*doubts.lines(), *untried]:
+        click.secho(f"warning: {line}", fg="yellow", err=True)
     describe(charter, data, made, named=bool(asked["classes"]))
 
 
@@ -134,7 +175,24 @@ def require_model_file(charter: Path, factory: str) -> None:
     )
 
 
-def make_charter(path: Path, data: Path, asked: dict[str, Any]) -> Charter:
+def try_model(path: Path, charter: Charter) -> list[str]:
+    """Make the charter's first params, as every peer will; return why not, where it cannot be done.
+
+    Raises
+    ------
+    ModelError
+        If the user's own model file is wrong, or gives nothing to train.
+    """
+    if charter.model.factory != "mlp" and find_spec("jax") is None:
+        return [f"{charter.model.factory} was not tried, as JAX is not installed here"]
+    from learnae.node.trainer import charter_model
+    from learnae.payload import Schema
+
+    Schema.of(charter_model(charter, path.parent).init(charter.seed))
+    return []
+
+
+def make_charter(path: Path, data: Path, asked: dict[str, Any], doubts: Doubts) -> Charter:
     """Return the charter that the options describe.
 
     Raises
@@ -147,6 +205,7 @@ def make_charter(path: Path, data: Path, asked: dict[str, Any]) -> Charter:
     from learnae.swarm.charter import Charter, GossipSection, ModelSection, TrainingSection
 
     options = {"hidden": asked["hidden"]} if asked["factory"] == "mlp" else {}
+    options |= asked["options"]
     seed = asked["seed"]
     return Charter(
         name=asked["name"] or path.stem,
@@ -154,7 +213,7 @@ def make_charter(path: Path, data: Path, asked: dict[str, Any]) -> Charter:
         seed=secrets.randbelow(2**32) if seed is None else seed,
         members=asked["member"],
         model=ModelSection(asked["factory"], options),
-        data=make_data_section(data, asked),
+        data=make_data_section(data, asked, doubts),
         training=TrainingSection(
             optimizer=asked["optimizer"],
             learning_rate=asked["learning_rate"],
@@ -168,7 +227,7 @@ def make_charter(path: Path, data: Path, asked: dict[str, Any]) -> Charter:
     )
 
 
-def make_data_section(data: Path, asked: dict[str, Any]) -> DataSection:
+def make_data_section(data: Path, asked: dict[str, Any], doubts: Doubts) -> DataSection:
     """Return columns, classes and, unless they are not wanted, statistics of the file `data`."""
     from dataclasses import replace
 
@@ -186,7 +245,7 @@ def make_data_section(data: Path, asked: dict[str, Any]) -> DataSection:
     columns = tuple(asked["columns"]) or tuple(n for n in find_columns(data) if n != label)
     section = DataSection(label=label, columns=columns, classes=classes)
     # Also without statistics: rows that cannot be read are better found now than in join.
-    moments = table_moments(iterate_table(data, section))
+    moments = table_moments(doubts.look_at(iterate_table(data, section)))
     if asked["no_statistics"]:
         return section
     return replace(section, mean=tuple(moments.mean.tolist()), std=tuple(moments.std.tolist()))
