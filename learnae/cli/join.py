@@ -244,7 +244,7 @@ def reports(home: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def line_reports(home: Path) -> Iterator[None]:
-    """Print one line every few seconds while the block runs."""
+    """Print a line every few seconds while the block runs, if it says anything new."""
     done = threading.Event()
 
     def report() -> None:
@@ -254,8 +254,8 @@ def line_reports(home: Path) -> Iterator[None]:
             if status is None:
                 continue
             line = describe(status)
-            # A peer that only serves may do so for days.
-            if status.state != "serving" or line != printed:
+            # A relay, or a peer that only serves, may hear nothing for days.
+            if line != printed:
                 click.echo(line)
             printed = line
 

@@ -107,15 +107,16 @@ def test_a_signal_makes_a_peer_say_goodbye(charter: Path, number: int) -> None:
     assert (folder / "home" / "checkpoint").is_file()
 
 
-def test_a_line_about_serving_is_printed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("role", ["trainer", "relay"])
+def test_a_line_is_printed_once(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     looked = threading.Semaphore(0)
-    states = iter(["training", "training", "serving", "serving", "serving"])
+    states = iter(["starting", "starting", "serving", "serving", "serving"])
 
     def next_status(_home: Path) -> PeerStatus | None:
         looked.release()
-        said = {"state": next(states, "stopped"), "role": "trainer", "round": 3}
+        said = {"state": next(states, "stopped"), "role": role, "round": 3}
         (tmp_path / "status.json").write_text(json.dumps(said))
         return read_status(tmp_path) if said["state"] != "stopped" else None
 
@@ -125,4 +126,4 @@ def test_a_line_about_serving_is_printed_once(
         for _ in range(6):
             assert looked.acquire(timeout=60)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[2] for line in lines] == ["training", "training", "serving"]
+    assert [line.split()[2] for line in lines] == ["starting", "serving"]
