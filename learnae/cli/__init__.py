@@ -20,7 +20,7 @@ __all__ = ["main"]
 # In the order in which somebody new needs them.
 COMMANDS = (
     *("demo", "create", "join", "ipfs", "invite", "status", "doctor"),
-    *("inspect", "evaluate", "export"),
+    *("inspect", "evaluate", "predict", "export"),
 )
 
 EXIT_ASKED = 1

@@ -60,6 +60,9 @@ class Model:
         [rows, columns]; y int32 [rows] classes, float32 [rows] targets, or None.
     metrics
         (params, batch) to a mapping of name to scalar, each a mean over the batch; or None.
+    predict
+        (params, x) to probabilities [rows, classes], or numbers [rows]; None where it cannot be
+        asked for them.
     source
         The user's file, for error lines; None for a built-in model.
     """
@@ -67,6 +70,7 @@ class Model:
     init: Callable[[int], PyTree]
     loss: Callable[[PyTree, Any], Any]
     metrics: Callable[[PyTree, Any], Mapping[str, Any]] | None = None
+    predict: Callable[[PyTree, Any], Any] | None = None
     source: str | None = None
 
 
@@ -81,7 +85,8 @@ def load_model(
 
     A factory in a file is called with the charter's options, and with `features` and `classes`
     where it has parameters of these names that the options do not set. It returns a `Model`,
-    a tuple (init, loss) or (init, loss, metrics), or a mapping or object with these names.
+    a tuple (init, loss), (init, loss, metrics) or (init, loss, metrics, predict), or a mapping or
+    object with these names.
 
     Parameters
     ----------
@@ -164,7 +169,12 @@ def mlp(features: int, hidden: Sequence[int] = (64, 64), classes: int = 2) -> Mo
         x, y = batch
         return {"accuracy": (logits(params, x).argmax(-1) == y).mean()}
 
-    return Model(init, loss, metrics)
+    def predict(params: PyTree, x: Any) -> Any:
+        import jax
+
+        return jax.nn.softmax(logits(params, x))
+
+    return Model(init, loss, metrics, predict)
 
 
 def blame(error: BaseException, source: str, doing: str) -> ModelError:
@@ -261,21 +271,22 @@ def _line(make: Callable[..., Any]) -> int:
 def _normalised(made: Any, where: str) -> Model:
     if isinstance(made, Model):
         return made
-    names = ("init", "loss", "metrics")
-    if isinstance(made, tuple) and 2 <= len(made) <= 3:
+    names = ("init", "loss", "metrics", "predict")
+    if isinstance(made, tuple) and 2 <= len(made) <= len(names):
         parts = dict(zip(names, made, strict=False))
     elif isinstance(made, Mapping):
         parts = {name: made.get(name) for name in names}
     else:
         parts = {name: getattr(made, name, None) for name in names}
-    metrics = parts.get("metrics")
+    metrics, predict = parts.get("metrics"), parts.get("predict")
     good = callable(parts["init"]) and callable(parts["loss"])
-    if not good or not (metrics is None or callable(metrics)):
+    if not good or not all(part is None or callable(part) for part in (metrics, predict)):
         raise ModelError(
             f"{where}: returned {type(made).__name__} without the functions init(seed) and "
-            "loss(params, batch); return (init, loss) or (init, loss, metrics)"
+            "loss(params, batch); return (init, loss), (init, loss, metrics) or "
+            "(init, loss, metrics, predict)"
         )
-    return Model(parts["init"], parts["loss"], metrics)
+    return Model(parts["init"], parts["loss"], metrics, predict)
 
 
 def _guarded(model: Model, source: str) -> Model:

@@ -17,7 +17,7 @@ from learnae.cli.folders import charter_of
 
 COMMANDS = [
     *("demo", "create", "join", "ipfs", "invite", "status", "doctor"),
-    *("inspect", "evaluate", "export"),
+    *("inspect", "evaluate", "predict", "export"),
 ]
 
 
@@ -78,6 +78,7 @@ def test_version() -> None:
         ["create", "swarm.toml"],
         ["create", "swarm.toml", "--data", "x.csv", "--label", "y", "--optimizer", "adamm"],
         ["evaluate"],
+        ["predict", "home"],
         ["export", "home"],
         ["export", "home", "model.pickle"],
         ["status", "--transport", "directory:/nowhere"],
