@@ -4,7 +4,7 @@
  * Most of it is the AVX2 row, compiled with twice the registers and with masks: what waits for
  * memory gains nothing from vectors of sixteen. On a Zen 4, one thread, that takes 0.86 (f16) and
  * 0.95 (bf16) of the time of AVX2 to add seven payloads of 1e5 elements, 1.03 and 0.91 for those of
- * 1e7, 0.93 for a median of eight, and the same, to a few percent, for the rest.
+ * 1e7, and the same, to a few percent, for the rest.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -188,6 +188,8 @@ LEARNAE_INLINE __m512 zmm_lookup(const __m512 parts[1], const uint8_t *joined, z
 #undef CODEC
 #undef N_BITS
 
+#include "order_avx512.h"
+
 #undef ISA
 #define ISA avx512
 
@@ -210,6 +212,7 @@ const struct kernel_table learnae_internal_avx512 = {
     .add[LEARNAE_CODEC_I4] = add_i4_avx512_wide,
     .add[LEARNAE_CODEC_SIGN] = add_sign_avx512_wide,
     .add[LEARNAE_CODEC_TERNARY] = add_ternary_avx512_wide,
+    .trimmed_mean = trimmed_mean_avx512_wide,
     .crc32c = crc32c_fold_avx512};
 
 #if defined(__clang__)
