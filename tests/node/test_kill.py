@@ -27,6 +27,7 @@ from learnae.swarm.announcement import decode_announcement
 from learnae.transports import DirectoryTransport, cid_of, cid_text
 
 SEED, DEADLINE_S = 20260, 60.0
+N_EARLY = 6  # of the kills may come before anything was saved
 PRELOAD = ["learnae.node.join", "learnae.kernels._c", "learnae.transports.directory"]
 
 CHARTER = """
@@ -81,6 +82,13 @@ class Victim:
         assert round_ >= self._saved_round, "what was saved is resumed"
         self.peer_id, self.is_starting = peer_id, False
         self.resumed += self._saved_round > 0
+
+    def wait_for_save(self) -> None:
+        """Wait until it has saved something; how soon is up to the speed of the disk."""
+        until = time.monotonic() + DEADLINE_S
+        while not (self.home / "checkpoint").exists():
+            assert time.monotonic() < until, "it trains and never saves"
+            self.wait_for_round()
 
     def wait_for_round(self) -> None:
         """Wait until another round is over."""
@@ -151,6 +159,8 @@ def test_kill_at_random_moments(tmp_path: Path, more: str, n_kills: int, n_kept:
                 _spin(rng.random() * 0.05, observe)  # somewhere in its start
             else:
                 victim.finish_start()
+                if number >= N_EARLY:
+                    victim.wait_for_save()
                 for _ in range(rng.randrange(1, 4)):
                     victim.wait_for_round()
                 _spin(rng.random() * 0.02, observe)
