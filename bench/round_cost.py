@@ -6,10 +6,11 @@
 One peer trains for real and is joined to a swarm over the directory transport; other peers (a
 process beside it) announce another model about once a round. They made theirs beforehand, since
 encoding and writing them would be the work of other machines. Short blocks of rounds alone and in
-the swarm alternate in one process, and what the I/O thread still has to do at a block's end
-counts to that block, though nothing runs beside it there. `alone` is the same compiled round,
-drift correction included, without any exchange (the joined peer goes on listening, a few times a
-second); `plain` is the round of a charter without drift correction.
+the swarm alternate in one process. A block in the swarm begins with a round that does not count,
+so that each of the others trains beside the work that the one before it left, as in any long run;
+what the last one leaves is done before the next block, and `left_seconds` says how long it takes.
+`alone` is the same compiled round, drift correction included, without any exchange (the joined peer
+goes on listening, a few times a second); `plain` is that of a charter without drift correction.
 
 Two figures, since memory that other programs use makes the same round take from 0.8 to 1.4
 seconds: `added` compares the blocks, and has a standard error; `own` is the CPU time of learnae's
@@ -32,9 +33,10 @@ import statistics
 import tempfile
 import threading
 import time
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,8 +45,9 @@ from learnae import kernels
 from learnae.learn.batches import BatchSource
 from learnae.learn.models import mlp
 from learnae.learn.optimizers import make_optimizer
-from learnae.learn.rounds import RoundFns, make_round
+from learnae.learn.rounds import RoundFns, dump_state, make_round
 from learnae.learn.tabular import Table
+from learnae.node.background import keep_freed_memory
 from learnae.node.contribution import Contribution
 from learnae.node.home import Home
 from learnae.node.node import Node, NodeSettings
@@ -123,11 +126,15 @@ def others(
 
 
 class Block(NamedTuple):
-    """Seconds per round: of the clock, of the process's CPU, and of CPU in learnae's threads."""
+    """Seconds per round: of the clock, of the process's CPU, and of CPU in learnae's threads.
+
+    `left` is how long it took afterwards to finish what the last round had left to other threads.
+    """
 
     wall: float
     cpu: float
     own: float
+    left: float
 
 
 def beside_cpu_seconds() -> float:
@@ -162,13 +169,24 @@ class Measured:
         )
         training = charter.training
         self.source = BatchSource(self.table, training.batch, training.steps, 0)
+        self._own = 0.0
 
-    def rounds(self, fns: RoundFns, n: int, joined: bool) -> Block:
-        """Run `n` rounds."""
-        state = fns.start()
-        node = self.node
-        own = -beside_cpu_seconds()
+    def block(self, fns: RoundFns, n: int, joined: bool) -> Block:
+        """Run a round that does not count, and then `n` rounds."""
+        self._own = -beside_cpu_seconds()
+        state = self._rounds(fns, fns.start(), 1, joined)
         wall, cpu = time.perf_counter(), time.process_time()
+        self._rounds(fns, state, n, joined)
+        ended = time.perf_counter()
+        wall, cpu = ended - wall, time.process_time() - cpu
+        if joined:
+            self.node.drain(60.0)
+        left = time.perf_counter() - ended
+        own = (self._own + beside_cpu_seconds()) / (n + 1)
+        return Block(wall / n, cpu / n, own, left)
+
+    def _rounds(self, fns: RoundFns, state: Any, n: int, joined: bool) -> Any:
+        node = self.node
         for _ in range(n):
             began = time.monotonic()
             result = fns.run(node.params, state, node.shift, self.source.next())
@@ -176,13 +194,11 @@ class Measured:
             node.params[:] = result.params
             if joined:
                 seconds = time.monotonic() - began
-                own -= time.thread_time()
+                node.dump_extra = partial(dump_state, state)
+                self._own -= time.thread_time()
                 node.finish_round(result.gradient, len(self.table), result.loss, seconds)
-                own += time.thread_time()
-        if joined:
-            node.drain(60.0)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        return Block(wall / n, cpu / n, (own + beside_cpu_seconds()) / n)
+                self._own += time.thread_time()
+        return state
 
 
 def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
@@ -190,8 +206,8 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
     charter = charter_for(args.codec, args.steps, args.batch)
     peer = Measured(folder, charter, args.hidden)
     for fns in (peer.fns, peer.plain):
-        peer.rounds(fns, 2, joined=False)
-    pace_s = peer.rounds(peer.fns, 3, joined=False).wall
+        peer.block(fns, 1, joined=False)
+    pace_s = peer.block(peer.fns, 3, joined=False).wall
     context = multiprocessing.get_context("spawn")
     end = context.Event()
     process = context.Process(
@@ -206,15 +222,15 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
         with peer.node as node:
             node.start()
             node.begin()
-            peer.rounds(peer.fns, args.block, joined=True)
+            peer.block(peer.fns, args.block, joined=True)
             found: dict[str, list[Block]] = {"plain": [], "alone": [], "swarm": []}
             for number in range(args.blocks):
                 if number % 8 == 0:
-                    found["plain"].append(peer.rounds(peer.plain, args.block, joined=False))
+                    found["plain"].append(peer.block(peer.plain, args.block, joined=False))
                 # In turns: a machine that grows slower meanwhile is nobody's merit.
                 for kind in ("alone", "swarm") if number % 2 else ("swarm", "alone"):
                     joined = kind == "swarm"
-                    found[kind].append(peer.rounds(peer.fns, args.block, joined=joined))
+                    found[kind].append(peer.block(peer.fns, args.block, joined=joined))
             status = node.refresh_status()
     finally:
         end.set()
@@ -232,6 +248,7 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
         result[f"{name}_round_seconds"] = statistics.median(block.wall for block in blocks)
         result[f"{name}_round_cpu_seconds"] = statistics.median(block.cpu for block in blocks)
     own = statistics.mean(block.own for block in found["swarm"])
+    result["left_seconds"] = statistics.median(block.left for block in found["swarm"])
     result["own_cpu_seconds"] = own
     result["own_cpu_share"] = own / statistics.mean(block.cpu for block in found["alone"])
     for kind in ("wall", "cpu"):
@@ -252,10 +269,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--codec", default="i8")
     parser.add_argument("--others", type=int, default=4)
-    parser.add_argument("--block", type=int, default=3, help="rounds a block")
-    parser.add_argument("--blocks", type=int, default=40)
+    parser.add_argument("--block", type=int, default=4, help="rounds that count in a block")
+    parser.add_argument("--blocks", type=int, default=30)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    keep_freed_memory()  # as ``learnae join`` does
     with tempfile.TemporaryDirectory() as folder:
         result = measure(args, folder)
     for name, value in result.items():

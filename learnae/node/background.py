@@ -9,12 +9,17 @@ import sys
 import threading
 import time
 
-__all__ = ["TRIM_S", "Trimmer", "yield_to_training"]
+__all__ = ["TRIM_S", "Trimmer", "keep_freed_memory", "yield_to_training"]
 
 TRIM_S = 15.0
 
 # A tenth of a busy core, and all of an idle one.
 _NICENESS = 10
+
+# Options of mallopt(3), which have these numbers in every version; both in bytes.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_HEAP_KEEPS = 1 << 30
+_HEAP_VARIABLES = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"
 
 
 def yield_to_training() -> None:
@@ -30,6 +35,25 @@ def yield_to_training() -> None:
             os.setpriority(os.PRIO_PROCESS, thread, max(niceness, _NICENESS))
 
 
+def keep_freed_memory() -> None:
+    """Let the heap of this process keep what a round frees for the next one (glibc).
+
+    A compiled round allocates its buffers and frees them at its end. By default large ones are
+    mapped each time, and what lies free at the heap's end is given back at once, so the system maps
+    and zeroes it again page by page: 14,000 page faults in each round of 5 million params.
+    Elsewhere, or where the environment sets these options (`mallopt(3)`), nothing changes.
+
+    For programs that are learnae's own: it holds for the whole process.
+    """
+    if any(name in os.environ for name in _HEAP_VARIABLES):
+        return
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        # Older ones take no more than 32 MB here.
+        if mallopt(_M_MMAP_THRESHOLD, _HEAP_KEEPS) or mallopt(_M_MMAP_THRESHOLD, 32 << 20):
+            mallopt(_M_TRIM_THRESHOLD, _HEAP_KEEPS)
+
+
 class Trimmer:
     """Returns what has been freed to the system, now and then (glibc; elsewhere nothing).
 
@@ -43,9 +67,13 @@ class Trimmer:
     def __init__(self) -> None:
         self._last = time.monotonic()
 
-    def when_due(self) -> bool:
-        """Give memory back if it was not done for a while; return whether it was time."""
-        if time.monotonic() - self._last < TRIM_S:
+    def when_due(self, round_s: float = 0.0) -> bool:
+        """Give memory back if it was not done for a while; return whether it was time.
+
+        What the next round needs is given back too, and mapped again page by page, which takes a
+        large model a tenth of its round (`round_s`, in seconds): so once in a hundred rounds.
+        """
+        if time.monotonic() - self._last < max(TRIM_S, 100 * round_s):
             return False
         self._last = time.monotonic()
         with contextlib.suppress(AttributeError, OSError, TypeError):

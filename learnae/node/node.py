@@ -238,12 +238,12 @@ class Node:
             self.status.accuracy = measure()
         self._note_round(number, loss, merged, seconds)
         # A hundred megabytes take a tenth of a second: large models are saved less often.
-        pause_s = max(self.settings.checkpoint_s, 100 * self._io.checkpoint_took_s)
+        pause_s = max(self.settings.checkpoint_s, 200 * self._io.checkpoint_took_s)
         if time.monotonic() - self._last_checkpoint >= pause_s:
             self._last_checkpoint = time.monotonic()
             self._io.checkpoint.put(self._make_checkpoint())
         self._io.wake()
-        self._trimmer.when_due()
+        self._trimmer.when_due(seconds)
         return merged
 
     def serve(self, stop: threading.Event, linger_s: float | None, samples: int) -> None:

@@ -19,6 +19,7 @@ from learnae.learn import tabular
 from learnae.learn.models import Model, load_model
 from learnae.learn.schedule import cooldown_rate
 from learnae.node.access import access_of, open_swarm_transport, start_own_daemon
+from learnae.node.background import keep_freed_memory
 from learnae.node.home import Home
 from learnae.node.join import read_charter
 from learnae.node.node import Node, NodeSettings
@@ -145,6 +146,7 @@ def _trainer(
     from learnae.learn.optimizers import make_optimizer, require_jax, use_compilation_cache
 
     require_jax()
+    keep_freed_memory()
     use_compilation_cache(settings.cache or default_cache())
     from learnae.learn.rounds import make_round
 

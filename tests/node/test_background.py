@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +16,7 @@ import pytest
 
 import learnae
 from learnae.node import background
-from learnae.node.background import yield_to_training
+from learnae.node.background import keep_freed_memory, yield_to_training
 from learnae.node.join import JoinedPeer
 from learnae.node.node import NodeSettings
 from learnae.transports.memory import MemoryNetwork
@@ -87,6 +89,11 @@ def test_memory_is_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> N
     assert trimmer.when_due()
     assert not trimmer.when_due()
     assert asked == [0]
+    now[0] += 100.0
+    assert not trimmer.when_due(round_s=1.5), "a large model's buffers are mapped rarely"
+    now[0] += 50.0
+    assert trimmer.when_due(round_s=1.5)
+    assert asked == [0, 0]
 
 
 def test_a_library_that_cannot_give_memory_back_is_no_error(
@@ -95,3 +102,53 @@ def test_a_library_that_cannot_give_memory_back_is_no_error(
     monkeypatch.setattr(background, "TRIM_S", 0.0)
     monkeypatch.setattr(background.ctypes, "CDLL", lambda name: SimpleNamespace())
     assert background.Trimmer().when_due()
+
+
+def test_the_heap_keeps_what_a_round_frees(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_: list[tuple[int, int]] = []
+
+    def mallopt(option: int, value: int) -> int:
+        set_.append((option, value))
+        return 1
+
+    monkeypatch.setattr(background.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    keep_freed_memory()
+    assert set_ == [(-3, 1 << 30), (-1, 1 << 30)]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    keep_freed_memory()
+    assert len(set_) == 2, "what the user chose stays"
+
+
+_FAULTS = """
+import resource, sys
+import numpy as np
+from learnae.node.background import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+
+def work():
+    for _ in range(20):
+        blocks = [np.ones(1 << 20, np.uint8) for _ in range(50)]
+        del blocks
+
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+def test_kept_memory_is_not_mapped_again() -> None:
+    faults = {
+        mode: int(
+            subprocess.run(
+                [sys.executable, "-c", _FAULTS, mode], check=True, capture_output=True, text=True
+            ).stdout
+        )
+        for mode in ("keep", "give back")
+    }
+    assert faults["keep"] < 100 < faults["give back"], faults
