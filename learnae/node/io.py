@@ -96,7 +96,7 @@ class IoThread:
     Attributes
     ----------
     outgoing
-        The contribution to publish next.
+        The contribution to publish next; `end_round` leaves it.
     checkpoint
         The checkpoint to write next.
     round_s
@@ -145,9 +145,10 @@ class IoThread:
         self._training = self._fetchers.training = True
         self.wake()
 
-    def begin_round(self) -> None:
-        """Let `fan_in` more payloads be fetched, from the next turn on."""
-        self._new_round = True
+    def end_round(self, contribution: Contribution, seconds: float) -> None:
+        """Leave what a round of `seconds` gave; in the next, `fan_in` payloads may be fetched."""
+        self.outgoing.put(contribution)
+        self.round_s, self._new_round = seconds, True
 
     def serve(self) -> None:
         """From now on fetch whatever is new: who does not train has no rounds to count by."""

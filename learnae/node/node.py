@@ -53,6 +53,7 @@ log = logging.getLogger("learnae.node")
 
 # A folder tells at once what was announced; over IPFS others have to be connected to and asked.
 NEAR_S, FAR_S = 0.2, 2.0
+LARGE_NBYTES = 1 << 20  # of smaller ones, storing is interpreted code: it would hold up merging
 
 
 class Node:
@@ -227,12 +228,12 @@ class Node:
         if not self.charter.training.drift_correction:
             gradient = None
         payload = self.session.encode(self.params, gradient)
+        self._io.end_round(Contribution(payload, number, samples, loss), seconds)
+        if len(payload) >= LARGE_NBYTES:
+            self._io.wake()  # to store it on a core that training leaves idle while we merge
         merged = self.session.merge(self.params, gradient, samples)
         self.gradient, self.shift = gradient, merged.shift
         self.session.advance(number)
-        self._io.outgoing.put(Contribution(payload, number, samples, loss))
-        self._io.round_s = seconds
-        self._io.begin_round()
         self._rounds_here += 1
         if measure is not None:
             self.status.accuracy = measure()
