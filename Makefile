@@ -20,7 +20,7 @@ VENV_BIN = $(abspath $(VENV))/bin
 
 C_SOURCES := $(shell find core binding -type f)
 C_TESTS = build/ctest
-C_FORMATTED = $(shell find binding core tests/core tests/fuzz -name '*.[ch]' 2>/dev/null)
+C_FORMATTED = $(shell find binding core examples tests/core tests/fuzz -name '*.[ch]' 2>/dev/null)
 
 .PHONY: demo peer test test-c test-python lint bench rivals kubo fuzz clean
 .DELETE_ON_ERROR:

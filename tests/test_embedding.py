@@ -85,6 +85,16 @@ def test_find_package(prefix: Path) -> None:
     assert run("found/program", cwd=folder) == f"{version()} 2 3 4"
 
 
+def test_the_first_program_does_what_it_says(prefix: Path) -> None:
+    source = ROOT / "examples" / "merge.c"
+    (library,) = prefix.rglob("liblearnae*")
+    warned = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-pthread"]
+    command = ["cc", *warned, "-I", prefix / "include", source, library, "-o", "merge"]
+    run(*command, cwd=prefix.parent)
+    said = source.read_text("utf-8").split("prints: ")[1].splitlines()[0]
+    assert run("./merge", cwd=prefix.parent) == said + "\n"
+
+
 def test_pkg_config(prefix: Path) -> None:
     need(shutil.which("pkg-config"), "no pkg-config")
     (file,) = prefix.rglob("learnae.pc")

@@ -3,7 +3,7 @@
  * This header is the manual. The library is C11 with no dependency, no I/O, no global
  * state but the chosen instruction set and the number of threads, and no allocation: every
  * buffer belongs to the caller, who may pass it again as soon as the call returns. The stack
- * has to have room for 192 KiB.
+ * has to have room for 192 KiB. A first program is examples/merge.c in the source tree.
  *
  * Conventions
  *   - sizes named *_nbytes are bytes, counts named n_* are elements or items.
