@@ -68,6 +68,10 @@
  * that a pass over payloads meets one block of each. */
 #define TILE_LENGTH 16384
 
+/* What takes so much memory goes past the caches where it is written without being read: here the
+ * start has left the third-level cache of most CPUs before the end is there. */
+#define LARGE_NBYTES ((uint64_t)32 << 20)
+
 /* Models added in one pass, beside the base. More streams at once exceed what the prefetchers
  * follow; fewer make more passes over the sum. */
 #define MAX_SOURCES 8
@@ -145,9 +149,9 @@ struct kernel_table {
      * is the start of a run. */
     void (*squares)(double distance2[8], double norm2[8], const float *value,
                     const float *reference, size_t n);
-    /* dst may be one of the models, at the same address. */
+    /* dst may be one of the models, at the same address, unless it goes past the caches. */
     void (*trimmed_mean)(float *dst, const float *const *models, const struct network *network,
-                         size_t n);
+                         bool past_caches, size_t n);
     /* sums[i * n_models + j] += the squared distance of models i and j, for i < j, over PAIR_RUN
      * elements of each. */
     void (*pairs)(double *sums, const float *const *models, size_t n_models);

@@ -9,9 +9,6 @@
 /* What a codec keeps where the caller names no density: 1 %. */
 #define DENSITY 0.01f
 
-/* Here the start has left the third-level cache of most CPUs before the end is written. */
-#define LARGE_NBYTES ((uint64_t)32 << 20)
-
 /* topk: the elements kept in a full block, rounded up, which is exact in double. */
 static learnae_status parameter_of(uint32_t codec, float density, uint32_t *parameter,
                                    learnae_message *message) {

@@ -169,6 +169,7 @@ struct order {
     const struct models *models;
     struct network network;
     size_t tile_length;
+    bool past_caches;
 };
 
 static void order_job(void *context, struct tiles *tiles) {
@@ -181,12 +182,27 @@ static void order_job(void *context, struct tiles *tiles) {
         const size_t start = tile * call->tile_length, left = models->n_elements - start;
         const size_t n = left < call->tile_length ? left : call->tile_length;
         piece_of_all(kernels, models, at, room, call->tile_length, start, n);
-        kernels->trimmed_mean(call->dst + start, at, &call->network, n);
+        kernels->trimmed_mean(call->dst + start, at, &call->network, call->past_caches, n);
     }
 }
 
+/* Whether dst is better written past the caches: large, and not read as one of the models. */
+static bool past_caches(const float *dst, const struct models *models) {
+    const size_t n_own = models->own != NULL;
+    const uint64_t model_nbytes = (uint64_t)models->n_elements * sizeof(float);
+    uint64_t nbytes = (1 + n_own) * model_nbytes;
+    bool is_read = models->own == dst;
+    for (size_t k = 0; k < models->n - n_own; k++) {
+        is_read = is_read || (models->floats != NULL && models->floats[k] == dst);
+        nbytes += models->floats != NULL
+                      ? model_nbytes
+                      : models->payloads[k]->nbytes / models->payloads[k]->n_vectors;
+    }
+    return !is_read && nbytes >= LARGE_NBYTES;
+}
+
 static void trimmed_mean(float *dst, const struct models *models, size_t n_trim) {
-    struct order call = {.dst = dst, .models = models};
+    struct order call = {.dst = dst, .models = models, .past_caches = past_caches(dst, models)};
     call.network.n_models = models->n;
     call.network.n_trim = n_trim;
     sorting_network(&call.network);

@@ -20,6 +20,25 @@ LEARNAE_INLINE __m512 zmm_from_key(zmm_key a) {
     return _mm512_castsi512_ps(zmm_flipped(a));
 }
 
+#define STREAMS
+typedef struct {
+    __m512i from;
+    __mmask16 carried;
+} zmm_turn;
+
+LEARNAE_INLINE zmm_turn zmm_turn_by(int n) {
+    const __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const zmm_turn result = {_mm512_sub_epi32(place, _mm512_set1_epi32(n)),
+                             (__mmask16)((1u << n) - 1)};
+    return result;
+}
+LEARNAE_INLINE __m512 zmm_turned(__m512 a, zmm_turn by) {
+    return _mm512_permutexvar_ps(by.from, a); /* the lowest four bits count */
+}
+LEARNAE_INLINE __m512 zmm_joined(__m512 a, __m512 b, zmm_turn by) {
+    return _mm512_mask_blend_ps(by.carried, b, a);
+}
+
 #undef LANES
 #define LANES 16
 #define vec __m512
@@ -34,6 +53,12 @@ LEARNAE_INLINE __m512 zmm_from_key(zmm_key a) {
 #define key_from_vec zmm_key_from_vec
 #define key_min _mm512_min_epi32
 #define key_max _mm512_max_epi32
+#define vec_stream _mm512_stream_ps
+#define stream_end _mm_sfence
+#define turn zmm_turn
+#define turn_by zmm_turn_by
+#define vec_turn zmm_turned
+#define vec_join zmm_joined
 
 #include "../kernels/order.inl.h"
 
@@ -51,3 +76,10 @@ LEARNAE_INLINE __m512 zmm_from_key(zmm_key a) {
 #undef key_from_vec
 #undef key_min
 #undef key_max
+#undef STREAMS
+#undef vec_stream
+#undef stream_end
+#undef turn
+#undef turn_by
+#undef vec_turn
+#undef vec_join

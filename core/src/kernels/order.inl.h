@@ -9,6 +9,7 @@
 #if LANES > 1
 
 #include "networks.inl.h"
+#include "sink.inl.h"
 
 /* Floats in a line of the first-level cache. Large arrays mostly start at the same offset in a
  * page, so that 16 streams share the few places of one set: what is not taken from a line at
@@ -90,87 +91,97 @@ LEARNAE_INLINE void KERNEL(take)(key *keys, const float *line, const size_t n_mo
  * are constants, the compiler drops the exchanges that the rows between them do not need. Nothing
  * but -0 leaves all that is added to it as it is. */
 #define SORTED(n_models)                                                                           \
-    LEARNAE_INLINE void KERNEL(JOIN(vector_, n_models))(float *dst, const key *at,                 \
-                                                        const int first, const int end) {          \
+    LEARNAE_INLINE void KERNEL(JOIN(vector_, n_models))(                                           \
+        struct KERNEL(sink) * sink, float *dst, const key *at, const int first, const int end) {   \
         const int half = (n_models + 1) / 2;                                                       \
         vec sum = vec_set(-0.0f);                                                                  \
         EACH_##n_models(LOAD) NETWORK_##n_models(EXCHANGE)                                         \
             EACH_##n_models(ADD) if (end - first > 1) {                                            \
             sum = vec_div(sum, vec_set((float)(end - first)));                                     \
         }                                                                                          \
-        vec_store(dst, vec_canonical(sum));                                                        \
+        KERNEL(put)(sink, dst, vec_canonical(sum));                                                \
     }                                                                                              \
-    LEARNAE_INLINE void KERNEL(JOIN(line_, n_models))(                                             \
-        float *dst, const float *const *models, size_t start, const int first, const int end) {    \
+    LEARNAE_INLINE void KERNEL(JOIN(line_, n_models))(struct KERNEL(sink) * sink, float *dst,      \
+                                                      const float *const *models, size_t start,    \
+                                                      const int first, const int end) {            \
         key keys[PARTS_OF_LINE * n_models];                                                        \
         for (size_t k = 0; k < n_models; k++) {                                                    \
             KERNEL(take)(keys + k, models[k] + start, n_models);                                   \
         }                                                                                          \
         for (size_t part = 0; part < PARTS_OF_LINE; part++) {                                      \
             KERNEL(JOIN(vector_, n_models))                                                        \
-            (dst + start + part * LANES, keys + part * n_models, first, end);                      \
+            (sink, dst + start + part * LANES, keys + part * n_models, first, end);                \
         }                                                                                          \
     }                                                                                              \
     LEARNAE_INLINE void KERNEL(JOIN(piece_, n_models))(float *dst, const float *const *models,     \
                                                        size_t start, size_t n, const int first,    \
                                                        const int end) {                            \
         float copies[n_models][LINE] = {{0}}, mean[LINE];                                          \
+        struct KERNEL(sink) plain = {0};                                                           \
         const float *copy[n_models];                                                               \
         for (size_t k = 0; k < n_models; k++) {                                                    \
             copy[k] = memcpy(copies[k], models[k] + start, n * sizeof(float));                     \
         }                                                                                          \
-        KERNEL(JOIN(line_, n_models))(mean, copy, 0, first, end);                                  \
+        KERNEL(JOIN(line_, n_models))(&plain, mean, copy, 0, first, end);                          \
         memcpy(dst + start, mean, n * sizeof(float));                                              \
     }                                                                                              \
-    LEARNAE_INLINE void KERNEL(JOIN(step_, n_models))(float *dst, const key *keys, key *taken,     \
-                                                      const float *const *models, size_t next,     \
-                                                      const int first, const int end) {            \
+    LEARNAE_INLINE void KERNEL(JOIN(step_, n_models))(                                             \
+        struct KERNEL(sink) * sink, float *dst, const key *keys, key *taken,                       \
+        const float *const *models, size_t next, const int first, const int end) {                 \
         const size_t n = n_models;                                                                 \
-        EACH_##n_models(TAKE_FIRST) KERNEL(JOIN(vector_, n_models))(dst, keys, first, end);        \
+        EACH_##n_models(TAKE_FIRST) KERNEL(JOIN(vector_, n_models))(sink, dst, keys, first, end);  \
         EACH_##n_models(TAKE_SECOND) for (size_t part = 1; part < PARTS_OF_LINE; part++) {         \
             KERNEL(JOIN(vector_, n_models))                                                        \
-            (dst + part * LANES, keys + part * n_models, first, end);                              \
+            (sink, dst + part * LANES, keys + part * n_models, first, end);                        \
         }                                                                                          \
     }                                                                                              \
-    LEARNAE_INLINE size_t KERNEL(JOIN(ahead_, n_models))(float *dst, const float *const *models,   \
-                                                         size_t i, const int first, const int end, \
-                                                         size_t n) {                               \
+    LEARNAE_INLINE size_t KERNEL(JOIN(ahead_, n_models))(                                          \
+        struct KERNEL(sink) * sink, float *dst, const float *const *models, size_t i,              \
+        const int first, const int end, size_t n) {                                                \
         key keys[2][PARTS_OF_LINE * n_models];                                                     \
         for (size_t k = 0; k < n_models && i + LINE <= n; k++) {                                   \
             KERNEL(take)(keys[0] + k, models[k] + i, n_models);                                    \
         }                                                                                          \
         for (; i + 3 * LINE <= n; i += 2 * LINE) {                                                 \
             KERNEL(JOIN(step_, n_models))                                                          \
-            (dst + i, keys[0], keys[1], models, i + LINE, first, end);                             \
+            (sink, dst + i, keys[0], keys[1], models, i + LINE, first, end);                       \
             KERNEL(JOIN(step_, n_models))                                                          \
-            (dst + i + LINE, keys[1], keys[0], models, i + 2 * LINE, first, end);                  \
+            (sink, dst + i + LINE, keys[1], keys[0], models, i + 2 * LINE, first, end);            \
         }                                                                                          \
         return i;                                                                                  \
     }                                                                                              \
     LEARNAE_INLINE void KERNEL(JOIN(lines_, n_models))(float *dst, const float *const *models,     \
-                                                       const int first, const int end, size_t n) { \
+                                                       const int first, const int end,             \
+                                                       bool past_caches, size_t n) {               \
+        struct KERNEL(sink) sink = {0};                                                            \
         const size_t head = KERNEL(head)(models, n_models);                                        \
         size_t i = head < n ? head : n;                                                            \
         if (i > 0) {                                                                               \
             KERNEL(JOIN(piece_, n_models))(dst, models, 0, i, first, end);                         \
         }                                                                                          \
+        if (past_caches && i + LINE <= n) {                                                        \
+            KERNEL(JOIN(line_, n_models))(&sink, dst, models, i, first, end);                      \
+            i += LINE;                                                                             \
+            KERNEL(past_caches_from)(&sink, dst + i);                                              \
+        }                                                                                          \
         if (n_models >= AHEAD_FROM) {                                                              \
-            i = KERNEL(JOIN(ahead_, n_models))(dst, models, i, first, end, n);                     \
+            i = KERNEL(JOIN(ahead_, n_models))(&sink, dst, models, i, first, end, n);              \
         }                                                                                          \
         for (; i + LINE <= n; i += LINE) {                                                         \
-            KERNEL(JOIN(line_, n_models))(dst, models, i, first, end);                             \
+            KERNEL(JOIN(line_, n_models))(&sink, dst, models, i, first, end);                      \
         }                                                                                          \
+        KERNEL(end)(&sink, dst + i);                                                               \
         if (i < n) {                                                                               \
             KERNEL(JOIN(piece_, n_models))(dst, models, i, n - i, first, end);                     \
         }                                                                                          \
     }                                                                                              \
     static void KERNEL(JOIN(trimmed_, n_models))(float *dst, const float *const *models,           \
-                                                 int first, size_t n) {                            \
+                                                 int first, bool past_caches, size_t n) {          \
         if (first == (n_models - 1) / 2) {                                                         \
             KERNEL(JOIN(lines_, n_models))                                                         \
-            (dst, models, (n_models - 1) / 2, n_models / 2 + 1, n);                                \
+            (dst, models, (n_models - 1) / 2, n_models / 2 + 1, past_caches, n);                   \
         } else {                                                                                   \
-            KERNEL(JOIN(lines_, n_models))(dst, models, first, n_models - first, n);               \
+            KERNEL(JOIN(lines_, n_models))(dst, models, first, n_models - first, past_caches, n);  \
         }                                                                                          \
     }
 
@@ -178,7 +189,7 @@ LEARNAE_INLINE void KERNEL(take)(key *keys, const float *line, const size_t n_mo
 SORTED(2) SORTED(3) SORTED(4) SORTED(5) SORTED(6) SORTED(7) SORTED(8) SORTED(9)
 SORTED(10) SORTED(11) SORTED(12) SORTED(13) SORTED(14) SORTED(15) SORTED(16)
 
-static void (*const KERNEL(trimmed)[])(float *, const float *const *, int, size_t) = {
+static void (*const KERNEL(trimmed)[])(float *, const float *const *, int, bool, size_t) = {
     NULL, NULL, KERNEL(trimmed_2), KERNEL(trimmed_3), KERNEL(trimmed_4), KERNEL(trimmed_5),
     KERNEL(trimmed_6), KERNEL(trimmed_7), KERNEL(trimmed_8), KERNEL(trimmed_9),
     KERNEL(trimmed_10), KERNEL(trimmed_11), KERNEL(trimmed_12), KERNEL(trimmed_13),
@@ -264,13 +275,14 @@ static void KERNEL(rows)(float *dst, const float *const *models, size_t start,
 }
 
 static void KERNEL(trimmed_mean)(float *dst, const float *const *models,
-                                 const struct network *network, size_t n) {
+                                 const struct network *network, bool past_caches, size_t n) {
 #if LANES > 1
     if (network->n_models >= 2 && network->n_models <= 16) {
-        KERNEL(trimmed)[network->n_models](dst, models, (int)network->n_trim, n);
+        KERNEL(trimmed)[network->n_models](dst, models, (int)network->n_trim, past_caches, n);
         return;
     }
 #endif
+    (void)past_caches;
     size_t i = 0;
     for (; i + ROW_LENGTH <= n; i += ROW_LENGTH) {
         KERNEL(rows)(dst + i, models, i, network);
