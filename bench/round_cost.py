@@ -12,9 +12,11 @@ what the last one leaves is done before the next block, and `left_seconds` says 
 `alone` is the same compiled round, drift correction included, without any exchange (the joined peer
 goes on listening, a few times a second); `plain` is that of a charter without drift correction.
 
-Two figures, since memory that other programs use makes the same round take from 0.8 to 1.4
-seconds: `added` compares the blocks, and has a standard error; `own` is the CPU time of learnae's
-threads, which the system counts exactly, as a part of what the round takes alone.
+Three figures, since memory that other programs (or machines on the same host) use makes the same
+round take from 0.7 to 1.4 seconds: `added` compares each block with its neighbour, and has a
+standard error; `quiet` compares the lower quartiles of both kinds, the blocks that were disturbed
+least; `own` is the CPU time of learnae's threads, which the system counts exactly, as a part of
+what the round takes alone.
 
 What it does not show: a network. Objects go through the page cache.
 """
@@ -256,9 +258,15 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
         logs = [math.log(getattr(s, kind) / getattr(a, kind)) for s, a in pairs]
         result[f"added_{kind}_mean"] = math.expm1(statistics.mean(logs))
         result[f"added_{kind}_median"] = math.expm1(statistics.median(logs))
+        quiet = [_lower_quartile([getattr(b, kind) for b in found[k]]) for k in ("swarm", "alone")]
+        result[f"added_{kind}_quiet"] = quiet[0] / quiet[1] - 1
         spread = statistics.stdev(logs) if len(logs) > 1 else math.nan
         result[f"added_{kind}_standard_error"] = spread / math.sqrt(len(logs))
     return result
+
+
+def _lower_quartile(values: list[float]) -> float:
+    return statistics.quantiles(values, n=4)[0] if len(values) > 1 else values[0]
 
 
 def main() -> None:
@@ -278,7 +286,7 @@ def main() -> None:
         result = measure(args, folder)
     for name, value in result.items():
         print(f"{name:28} {value:.4f}" if isinstance(value, float) else f"{name:28} {value}")
-    if args.json:
+    if args.json is not None:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
