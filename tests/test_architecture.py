@@ -32,7 +32,7 @@ LAYERS = {
     "wording": set[str](),
     "learn": {"payload", "kernels", "errors", "wording"},
     "swarm": {"errors"},
-    "transports": {"errors"},
+    "transports": {"kernels", "errors"},
     "node": {"swarm", "transports", "learn", "payload", "kernels", "errors", "wording"},
     "cli": {"node", "swarm", "transports", "learn", "payload", "kernels", "errors", "wording", ""},
     "bench": {"node", "learn", "kernels", "errors", "wording", "_core", ""},

@@ -1,28 +1,27 @@
 /* learnae: averaging of many models at memory speed, and the payload that carries them.
  *
- * This header is the manual. The library is C11 with no dependency, no I/O, no global
- * state but the chosen instruction set and the number of threads, and no allocation: every
- * buffer belongs to the caller, who may pass it again as soon as the call returns. The stack
- * has to have room for 192 KiB. A first program is examples/merge.c in the source tree.
+ * This header is the manual, examples/merge.c a first program. The library is C11 with no
+ * dependency, no I/O, no global state but the chosen instruction set and the number of threads,
+ * and no allocation: every buffer belongs to the caller, who may pass it again as soon as the
+ * call returns. The stack needs 192 KiB.
  *
  * Conventions
  *   - sizes named *_nbytes are bytes, counts named n_* are elements or items.
- *   - `float` is IEEE 754 binary32. Pointers need the alignment of their type and no more;
- *     `void *` needs none.
- *   - Out-parameters come last, `message` after them. Nothing is written through an
- *     out-parameter unless the call returns LEARNAE_OK, with the exceptions named below.
- *   - `message` may be NULL. Otherwise it is filled on failure with one English line that
- *     names the cause, and left alone on success.
+ *   - `float` is IEEE 754 binary32. Pointers need the alignment of their type, `void *` none.
+ *   - Out-parameters come last, `message` after them. Nothing is written through an out-parameter
+ *     unless the call returns LEARNAE_OK, with the exceptions named below.
+ *   - `message` may be NULL. Otherwise it is filled on failure with one English line that names
+ *     the cause, and left alone on success.
  *   - All functions may be called from any thread at the same time on different outputs.
  *     learnae_set_isa() is the exception: call it while no other call is under way.
  *
  * Numbers
- *   Every product is rounded, then every sum is rounded (no fused multiply-add), in the
- *   order in which the caller lists the models. So every instruction set and any number of
- *   threads give the same bits. Where a result is NaN, it is the one quiet NaN with bits
- *   0x7fc00000. Infinities and subnormal numbers follow IEEE 754; the library expects rounding mode
- *   and subnormals at their defaults and leaves them so. -ffast-math does not compile; do not use
- *   Clang's -ffp-contract=fast or -funsafe-math-optimizations, which break this and go unseen.
+ *   Every product is rounded, then every sum (no fused multiply-add), in the order in which the
+ *   caller lists the models: every instruction set and number of threads gives the same bits.
+ *   Where a result is NaN, it is the one quiet NaN with bits 0x7fc00000. Infinities and subnormals
+ *   follow IEEE 754; the library expects rounding mode and subnormals at their defaults and leaves
+ *   them so. -ffast-math does not compile; do not use Clang's -ffp-contract=fast or
+ *   -funsafe-math-optimizations, which break this and go unseen.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -55,7 +54,6 @@ typedef struct learnae_message {
 
 /* The version this library was built as: LEARNAE_VERSION of its own header. */
 const char *learnae_version(void);
-
 /* The name of a status, such as "checksum"; "unknown" for anything else. Never NULL. */
 const char *learnae_status_name(learnae_status status);
 
@@ -72,7 +70,6 @@ const char *learnae_isa_name(size_t i);
 
 /* The name of the one in use. */
 const char *learnae_isa(void);
-
 /* Use the named one from now on, or the best one where name is NULL or "best".
  * LEARNAE_ERR_ARGUMENT, and no change, where this binary or this CPU does not have it. */
 learnae_status learnae_set_isa(const char *name);
@@ -101,13 +98,11 @@ size_t learnae_n_threads(void);
 /* ---- Averaging ----------------------------------------------------------------------
  *
  * NaN and infinity: they are numbers like any other here; a NaN in any model makes that element NaN
- * (also with weight 0), inf - inf is NaN. The caller's gate is learnae_payload_distance().
- */
+ * (also with weight 0), inf - inf is NaN. The caller's gate is learnae_payload_distance(). */
 
-/* dst[i] = weights[0]*models[0][i] + weights[1]*models[1][i] + ..., summed in this order.
- * n_models >= 1. dst may be one of the models (in place, the usual case) at the same
- * address; any other overlap is undefined. weights are used as they are: normalise them
- * first if a mean is wanted. n_elements may be 0. Bound by memory: reads every model once. */
+/* dst[i] = weights[0]*models[0][i] + weights[1]*models[1][i] + ..., summed in this order, with the
+ * weights as they are (normalise them for a mean). n_models >= 1; n_elements may be 0. dst may be
+ * one of the models, at the same address (the usual case); any other overlap is undefined. */
 learnae_status learnae_average(float *dst, const float *const *models, const float *weights,
                                size_t n_models, size_t n_elements, learnae_message *message);
 
@@ -386,12 +381,17 @@ learnae_status learnae_payload_clip(float *dst, const learnae_payload *const *pa
                                     uint32_t vector, uint64_t n_elements, float *clipped,
                                     learnae_message *message);
 
-/* ---- Checksum ------------------------------------------------------------------------ */
+/* ---- Checksums ----------------------------------------------------------------------- */
 
-/* CRC-32C (Castagnoli, reflected polynomial 0x82f63b78, initial and final inversion) of
- * nbytes bytes, continuing from crc; start with 0. "123456789" gives 0xe3069283.
- * bytes may be NULL where nbytes is 0. */
+/* CRC-32C (Castagnoli, reflected polynomial 0x82f63b78, inverted at start and end) of nbytes bytes,
+ * continuing from crc; start with 0. "123456789" gives 0xe3069283. bytes may be NULL with 0. */
 uint32_t learnae_crc32c(uint32_t crc, const void *bytes, size_t nbytes);
+
+/* SHA-256 of each chunk_nbytes of the bytes (0: of all), the last as short as it comes, one of no
+ * bytes where nbytes is 0: 32 bytes each to digests. Two chunks at a time where in_hardware() is
+ * not 0, which is on x86 with SHA instructions; elsewhere OpenSSL is faster. */
+void learnae_sha256_chunks(uint8_t *digests, const void *bytes, size_t nbytes, size_t chunk_nbytes);
+int learnae_sha256_in_hardware(void);
 
 #ifdef __cplusplus
 }

@@ -29,6 +29,7 @@ from learnae.kernels.payloads import (
     payload_unpack,
     payload_verify,
     payload_write,
+    sha256_chunks,
 )
 from learnae.kernels.robust import (
     clip,
@@ -80,4 +81,5 @@ __all__ = [
     "payload_write",
     "set_isa",
     "set_threads",
+    "sha256_chunks",
 ]

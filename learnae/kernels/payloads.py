@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import cast, overload
 
@@ -43,6 +44,7 @@ __all__ = [
     "payload_unpack",
     "payload_verify",
     "payload_write",
+    "sha256_chunks",
 ]
 
 _SCHEMA_NBYTES = 32
@@ -56,6 +58,32 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
     if not 0 <= crc < 2**32:
         raise ValueError(f"crc must be in [0, 2**32), not {crc}")
     return load().crc32c(as_bytes(data), crc)
+
+
+def sha256_chunks(data: Buffer, chunk_nbytes: int) -> list[bytes]:
+    """Return the SHA-256 of each chunk of `data`, which its content address is made of.
+
+    Parameters
+    ----------
+    chunk_nbytes
+        Size of a chunk, at least 1; the last is as short as it comes. Without bytes there is one
+        chunk, without bytes.
+
+    Notes
+    -----
+    The compiled core hashes two chunks at a time where the CPU has instructions for it, in little
+    more than OpenSSL's time for one; elsewhere this is OpenSSL.
+    """
+    if chunk_nbytes < 1:
+        raise ValueError(f"chunk_nbytes must be at least 1, not {chunk_nbytes}")
+    with memoryview(as_bytes(data)) as whole, whole.cast("B") as view:
+        digests = load().sha256_chunks(view, chunk_nbytes)
+        if digests is not None:
+            return [digests[start : start + 32] for start in range(0, len(digests), 32)]
+        return [
+            hashlib.sha256(view[start : start + chunk_nbytes]).digest()
+            for start in range(0, max(1, view.nbytes), chunk_nbytes)
+        ]
 
 
 def payload_nbytes(codec: str, n_vectors: int, n_elements: int) -> int:

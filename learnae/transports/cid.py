@@ -26,6 +26,7 @@ import binascii
 import hashlib
 from dataclasses import dataclass
 
+from learnae import kernels
 from learnae.transports.seam import Buffer
 
 __all__ = [
@@ -93,10 +94,15 @@ def cid_of(data: Buffer, *, chunk_nbytes: int = CHUNK_NBYTES, n_links: int = N_L
     'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
     """
     with memoryview(data) as whole, whole.cast("B") as view:
-        leaves = [
-            leaf_of(view[start : start + chunk_nbytes])
-            for start in range(0, max(1, view.nbytes), chunk_nbytes)
-        ]
+        nbytes = view.nbytes
+        if nbytes <= chunk_nbytes:
+            return leaf_of(view).cid
+        digests = kernels.sha256_chunks(view, chunk_nbytes)
+    sizes = [min(chunk_nbytes, nbytes - i * chunk_nbytes) for i in range(len(digests))]
+    leaves = [
+        Subtree(_named(_RAW, digest), size, size)
+        for digest, size in zip(digests, sizes, strict=True)
+    ]
     return root_of(leaves, n_links=n_links)
 
 
@@ -156,7 +162,11 @@ def is_cid(cid: bytes) -> bool:
 
 
 def _cid(codec: int, block: Buffer) -> bytes:
-    return bytes((1, codec)) + _SHA2_256 + hashlib.sha256(block).digest()
+    return _named(codec, hashlib.sha256(block).digest())
+
+
+def _named(codec: int, digest: bytes) -> bytes:
+    return bytes((1, codec)) + _SHA2_256 + digest
 
 
 def _node(children: list[Subtree]) -> Subtree:

@@ -26,6 +26,7 @@ from learnae.kernels._c.payloads import (
     payload_unpack,
     payload_verify,
     payload_write,
+    sha256_chunks,
 )
 from learnae.kernels._c.robust import (
     clip,
@@ -66,4 +67,5 @@ __all__ = [
     "payload_write",
     "set_isa",
     "set_threads",
+    "sha256_chunks",
 ]

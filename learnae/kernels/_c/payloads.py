@@ -27,6 +27,7 @@ __all__ = [
     "payload_unpack",
     "payload_verify",
     "payload_write",
+    "sha256_chunks",
 ]
 
 _NAMES = {number: name for name, number in CODECS.items()}
@@ -48,6 +49,17 @@ def payload_of(view: PayloadView) -> Any:
 def crc32c(data: Buffer, crc: int) -> int:
     with ffi.from_buffer(data) as bytes_:
         return int(lib.learnae_crc32c(crc, bytes_, len(bytes_)))
+
+
+def sha256_chunks(data: Buffer, chunk_nbytes: int) -> bytes | None:
+    """Return the digests, one behind the other; None where OpenSSL is faster."""
+    if not lib.learnae_sha256_in_hardware():
+        return None
+    with ffi.from_buffer(data) as bytes_:
+        digests = bytearray(32 * max(1, -(-len(bytes_) // chunk_nbytes)))
+        with ffi.from_buffer("uint8_t[]", digests, require_writable=True) as out:
+            lib.learnae_sha256_chunks(out, bytes_, len(bytes_), chunk_nbytes)
+    return bytes(digests)
 
 
 def payload_nbytes(codec: int, n_vectors: int, n_elements: int) -> int:

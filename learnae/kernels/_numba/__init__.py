@@ -21,6 +21,7 @@ from learnae.kernels._numba.payloads import (
     payload_distance,
     payload_open,
     payload_verify,
+    sha256_chunks,
 )
 from learnae.kernels._numba.robust import (
     clip,
@@ -67,4 +68,5 @@ __all__ = [
     "payload_write",
     "set_isa",
     "set_threads",
+    "sha256_chunks",
 ]

@@ -45,6 +45,7 @@ __all__ = [
     "payload_distance",
     "payload_open",
     "payload_verify",
+    "sha256_chunks",
     "raw_and_block",
     "refuse",
 ]
@@ -95,6 +96,10 @@ def raw_and_block(view: PayloadView, vector: int) -> tuple[decoding.Raw, decodin
 
 def crc32c(data: Buffer, crc: int) -> int:
     return checksum.crc32c(bytes_of(data), crc)
+
+
+def sha256_chunks(data: Buffer, chunk_nbytes: int) -> bytes | None:
+    return None  # OpenSSL has the instructions that numba cannot name
 
 
 def payload_open(buffer: Buffer, max_elements: int) -> PayloadView:
