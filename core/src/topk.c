@@ -16,6 +16,11 @@
 
 #include "kernels/scalar.inl.h"
 
+#define LINE_NBYTES 64
+
+/* What is asked for of the next block, at most: one of 16,384 elements has half of it at 1 %. */
+#define FETCHED_NBYTES 1024
+
 /* Where the parts of a block lie, counted from its start. */
 struct layout {
     size_t low_at;
@@ -205,7 +210,8 @@ void learnae_internal_decode_topk(float *dst, const struct source *source, size_
     }
 }
 
-/* What is added to dst, and memory to fetch meanwhile, a line with each element. */
+/* What is added to dst, and memory to fetch meanwhile, a line with each element: `ahead` is always
+ * memory that may be asked for, as a branch less for each element takes 7 % less time. */
 struct sums {
     float *dst;
     size_t n, skipped;
@@ -239,14 +245,13 @@ static void add_words(struct sums *sums, struct walk *walk, size_t end) {
     uint64_t word = w.word;
     uintptr_t ahead = s.ahead;
     for (;;) {
+        const uintptr_t step = ahead < s.ahead_end ? LINE_NBYTES : 0;
         for (; word != 0 && rank < n; word &= word - 1, rank++) {
             const size_t high = word_at + lowest_one(word) - rank, at = rank * n_low;
             add_element(&s, high << n_low | (read_u32(low + at / 8) >> at % 8 & mask),
                         w.block + 2 * rank);
-            if (ahead < s.ahead_end) {
-                LEARNAE_PREFETCH(ahead, 0);
-                ahead += 64;
-            }
+            LEARNAE_PREFETCH(ahead, 0);
+            ahead += step;
         }
         if (word != 0 || word_at + 64 >= w.layout.n_high || word_at + 64 > end + rank) {
             break;
@@ -260,11 +265,24 @@ static void add_words(struct sums *sums, struct walk *walk, size_t end) {
     walk->next = rank;
 }
 
+/* Ask for the block behind this one, which is wanted next, most likely. Of each payload a few lines
+ * are read every few microseconds: the hardware does not see that they follow each other, and seven
+ * payloads of 1e7 elements take 7 % longer. Longer blocks it does see. */
+static void fetch_next(const struct walk *walk) {
+    const size_t nbytes = walk->layout.nbytes;
+    for (size_t at = 0; at < nbytes && at < FETCHED_NBYTES; at += LINE_NBYTES) {
+        LEARNAE_PREFETCH(walk->block, nbytes + LINE_NBYTES - 1 + at);
+    }
+}
+
 static void add_one(struct sums *sums, const struct source *source) {
     struct walk walk = walk_from(source, source->skipped);
     const size_t end = (source->skipped + sums->n - 1) >> walk.layout.n_low;
     sums->skipped = source->skipped;
     sums->weight = source->weight;
+    if (source->skipped + sums->n >= source->length) {
+        fetch_next(&walk);
+    }
     add_words(sums, &walk, end);
     size_t rank;
     for (size_t index; (index = walk_next(&walk, &rank)) >> walk.layout.n_low <= end;) {
@@ -274,7 +292,7 @@ static void add_one(struct sums *sums, const struct source *source) {
 
 void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
                                const struct source *sources, size_t n_sources, size_t n) {
-    struct sums sums = {.dst = dst, .n = n};
+    struct sums sums = {.dst = dst, .n = n, .ahead = (uintptr_t)dst, .ahead_end = (uintptr_t)dst};
     if (base_weight != 1.0f || dst != base) {
         const struct source none = {0};
         learnae_internal_kernels()->add[LEARNAE_CODEC_F32](dst, base, base_weight, &none, 0, n);
