@@ -3,6 +3,7 @@
     python bench/round_cost.py
     python bench/round_cost.py --hidden 2000 2000 400 --batch 144 --others 4 --json out.json
 
+A round has as many steps as take this machine a second (`--steps` or `--round-seconds` change it).
 One peer trains for real and is joined to a swarm over the directory transport; other peers (a
 process beside it) announce another model about once a round. They made theirs beforehand, since
 encoding and writing them would be the work of other machines. Short blocks of rounds alone and in
@@ -65,6 +66,7 @@ FEATURES, CLASSES = 100, 10
 VERSIONS = 4  # models of each other peer; its second last is gone when it is announced again
 HEAD_NBYTES = 4096  # holds the header, with the checksum of the table of all blocks' checksums
 KEPT = ".kept"
+TRIED_STEPS = 20
 
 
 def charter_for(codec: str, steps: int, batch: int) -> Charter:
@@ -203,9 +205,20 @@ class Measured:
         return state
 
 
+def steps_for(args: argparse.Namespace) -> int:
+    """Return how many steps an undisturbed round of `args.round_seconds` has here."""
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Measured(folder, charter_for(args.codec, TRIED_STEPS, args.batch), args.hidden)
+        with peer.node:
+            peer.block(peer.fns, 1, joined=False)
+            fastest = min(peer.block(peer.fns, 1, joined=False).wall for _ in range(8))
+    return max(1, round(TRIED_STEPS * args.round_seconds / fastest))
+
+
 def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
     """Alternate blocks and return the figures."""
-    charter = charter_for(args.codec, args.steps, args.batch)
+    steps = steps_for(args) if args.steps is None else args.steps
+    charter = charter_for(args.codec, steps, args.batch)
     peer = Measured(folder, charter, args.hidden)
     for fns in (peer.fns, peer.plain):
         peer.block(fns, 1, joined=False)
@@ -242,6 +255,7 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, object]:
         "cores": os.cpu_count(),
         "isa": kernels.isa(),
         "n_elements": len(peer.node.params),
+        "steps": steps,
         "codec": args.codec,
         "remembered": status.n_peers,
         "models_merged": status.models_merged,
@@ -274,7 +288,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hidden", type=int, nargs="+", default=[2000, 2000, 400])
     parser.add_argument("--batch", type=int, default=144)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, help="steps a round")
+    parser.add_argument("--round-seconds", type=float, default=1.0, help="without --steps")
     parser.add_argument("--codec", default="i8")
     parser.add_argument("--others", type=int, default=4)
     parser.add_argument("--block", type=int, default=4, help="rounds that count in a block")
