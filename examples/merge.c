@@ -3,6 +3,8 @@
  *   cc merge.c $(pkg-config --cflags --libs learnae) -o merge && ./merge
  *
  * prints: own model 2 3 4
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #include <learnae.h>
 #include <stdio.h>

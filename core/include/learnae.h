@@ -388,8 +388,8 @@ learnae_status learnae_payload_clip(float *dst, const learnae_payload *const *pa
 uint32_t learnae_crc32c(uint32_t crc, const void *bytes, size_t nbytes);
 
 /* SHA-256 of each chunk_nbytes of the bytes (0: of all), the last as short as it comes, one of no
- * bytes where nbytes is 0: 32 bytes each to digests. Two chunks at a time where in_hardware() is
- * not 0, which is on x86 with SHA instructions; elsewhere OpenSSL is faster. */
+ * bytes where nbytes is 0 (and bytes may be NULL): 32 bytes each to digests, which overlap nothing.
+ * Two at a time where in_hardware() is not 0, on x86 with SHA, but for "portable". */
 void learnae_sha256_chunks(uint8_t *digests, const void *bytes, size_t nbytes, size_t chunk_nbytes);
 int learnae_sha256_in_hardware(void);
 

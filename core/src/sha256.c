@@ -123,7 +123,6 @@ WITH_SHA_INLINE void store_state(uint32_t *state, struct halves s) {
     _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
-/* Four rounds. */
 WITH_SHA_INLINE struct halves four_rounds(struct halves s, __m128i words, int i) {
     const __m128i sum = _mm_add_epi32(words, load(constants + 4 * i));
     s.cdgh = _mm_sha256rnds2_epu32(s.cdgh, s.abef, sum);
@@ -176,13 +175,13 @@ WITH_SHA_INLINE void absorb(uint32_t (*states)[8], const uint8_t *const *sources
     }
 }
 
-WITH_SHA static void absorb_one(uint32_t (*states)[8], const uint8_t *const *sources,
-                                size_t n_blocks) {
+WITH_SHA static void absorb_one_sha(uint32_t (*states)[8], const uint8_t *const *sources,
+                                    size_t n_blocks) {
     absorb(states, sources, n_blocks, 1);
 }
 
-WITH_SHA static void absorb_two(uint32_t (*states)[8], const uint8_t *const *sources,
-                                size_t n_blocks) {
+WITH_SHA static void absorb_two_sha(uint32_t (*states)[8], const uint8_t *const *sources,
+                                    size_t n_blocks) {
     absorb(states, sources, n_blocks, PAIR);
 }
 
@@ -192,14 +191,14 @@ int learnae_sha256_in_hardware(void) {
     return 0;
 }
 
-#define absorb_one absorb_portable
-#define absorb_two absorb_portable /* never called */
+#define absorb_one_sha absorb_portable
+#define absorb_two_sha absorb_portable /* never called */
 
 #endif
 
 /* The digests of `n_sources` chunks of the same length. */
 static void hash(uint8_t *digests, const uint8_t *const *sources, size_t n_sources, size_t nbytes,
-                 absorb_kernel *absorb_) {
+                 absorb_kernel *kernel) {
     uint32_t states[PAIR][8];
     uint8_t ends[PAIR][2 * BLOCK_NBYTES];
     const uint8_t *at_ends[PAIR];
@@ -218,8 +217,8 @@ static void hash(uint8_t *digests, const uint8_t *const *sources, size_t n_sourc
         }
         at_ends[k] = ends[k];
     }
-    absorb_(states, sources, n_whole);
-    absorb_(states, at_ends, n_end);
+    kernel(states, sources, n_whole);
+    kernel(states, at_ends, n_end);
     for (size_t k = 0; k < n_sources; k++) {
         for (size_t i = 0; i < DIGEST_NBYTES; i++) {
             digests[k * DIGEST_NBYTES + i] = (uint8_t)(states[k][i / 4] >> 8 * (3 - i % 4));
@@ -229,13 +228,14 @@ static void hash(uint8_t *digests, const uint8_t *const *sources, size_t n_sourc
 
 void learnae_sha256_chunks(uint8_t *digests, const void *bytes, size_t nbytes,
                            size_t chunk_nbytes) {
-    const bool in_hardware = learnae_sha256_in_hardware() != 0;
+    const bool in_hardware = learnae_sha256_in_hardware() != 0 &&
+                             learnae_internal_kernels() != &learnae_internal_portable;
     const uint8_t *at = bytes;
     const size_t whole = chunk_nbytes == 0 ? nbytes : chunk_nbytes;
     bool is_first = true; /* an object without bytes has one chunk without bytes */
     while (in_hardware && whole > 0 && nbytes / 2 >= whole) {
         const uint8_t *const sources[PAIR] = {at, at + whole};
-        hash(digests, sources, PAIR, whole, absorb_two);
+        hash(digests, sources, PAIR, whole, absorb_two_sha);
         is_first = false;
         nbytes -= 2 * whole;
         at += 2 * whole;
@@ -243,10 +243,12 @@ void learnae_sha256_chunks(uint8_t *digests, const void *bytes, size_t nbytes,
     }
     while (is_first || nbytes > 0) {
         const size_t length = nbytes < whole ? nbytes : whole;
-        hash(digests, &at, 1, length, in_hardware ? absorb_one : absorb_portable);
+        hash(digests, &at, 1, length, in_hardware ? absorb_one_sha : absorb_portable);
         is_first = false;
         nbytes -= length;
-        at += length; /* NULL where there are none */
+        if (length > 0) { /* NULL may not even have 0 added to it */
+            at += length;
+        }
         digests += DIGEST_NBYTES;
     }
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -55,14 +57,13 @@ def main(
     choice = Choice(names, sizes, counts, isas, threads, quick, rivals)
     try:
         if picture is not None:
-            plot.check(picture)
+            with _told(picture):
+                plot.check(picture)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what rivals say about themselves
             report = run(choice, progress.print)
     except (LearnaeError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=1))
     else:
@@ -73,7 +74,17 @@ def main(
     if choice.rivals and missing():
         progress.print(f"not installed, so not measured: {', '.join(missing())} (make rivals)")
     if picture is not None:
-        plot.draw(report, picture)
+        with _told(picture):
+            plot.draw(report, picture)
+
+
+@contextlib.contextmanager
+def _told(picture: Path) -> Iterator[None]:
+    """Turn an error of the file system into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"{picture}: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

@@ -28,11 +28,6 @@ EXIT_TRANSPORT = 3
 EXIT_HOSTILE = 4
 EXIT_INTERRUPTED = 130
 
-# What click raises for a group without a command; before 8.2 it raised nothing.
-_SHOWS_HELP: tuple[type, ...] = tuple(
-    kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind
-)
-
 
 class Failure(click.ClickException):
     """An error as the user sees it: one red line, and a code that says what kind."""
@@ -122,7 +117,7 @@ class Commands(click.Group):
 
 def _in_two_lines(error: click.UsageError, ctx: click.Context) -> click.ClickException:
     """Return what click raised as `Mistyped`; itself where it only prints the help."""
-    if isinstance(error, _SHOWS_HELP):
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
     return Mistyped(error, ctx)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from learnae.cli.formats import age
 from learnae.errors import UsageError
@@ -205,6 +206,10 @@ def make_charter(path: Path, data: Path, asked: dict[str, Any], doubts: Doubts) 
     from learnae.swarm.charter import Charter, GossipSection, ModelSection, TrainingSection
 
     options = {"hidden": asked["hidden"]} if asked["factory"] == "mlp" else {}
+    context = click.get_current_context(silent=True)
+    given = context and context.get_parameter_source("hidden") is ParameterSource.COMMANDLINE
+    if given and "hidden" in asked["options"]:
+        raise click.UsageError("--hidden and --option hidden=... say the same: give one of them")
     options |= asked["options"]
     seed = asked["seed"]
     return Charter(

@@ -11,7 +11,7 @@ import time
 
 __all__ = ["TRIM_S", "Trimmer", "keep_freed_memory", "yield_to_training"]
 
-TRIM_S = 15.0
+TRIM_S, TRIM_MOST_S = 15.0, 600.0
 
 # A tenth of a busy core, and all of an idle one.
 _NICENESS = 10
@@ -71,9 +71,10 @@ class Trimmer:
         """Give memory back if it was not done for a while; return whether it was time.
 
         What the next round needs is given back too, and mapped again page by page, which takes a
-        large model a tenth of its round (`round_s`, in seconds): so once in a hundred rounds.
+        large model a tenth of its round (`round_s`, in seconds): so once in a hundred rounds, or in
+        ten minutes.
         """
-        if time.monotonic() - self._last < max(TRIM_S, 100 * round_s):
+        if time.monotonic() - self._last < min(max(TRIM_S, 100 * round_s), TRIM_MOST_S):
             return False
         self._last = time.monotonic()
         with contextlib.suppress(AttributeError, OSError, TypeError):

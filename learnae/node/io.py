@@ -39,7 +39,7 @@ class NodeSettings:
     poll_s
         How often to look for announcements, in seconds; None derives it from the charter's pace.
     checkpoint_s
-        Seconds between checkpoints; more where one takes over a hundredth of it to write.
+        Seconds between checkpoints; more where one takes over a two-hundredth of it to write.
     status_s
         Seconds between writes of status.json; more where rounds are long.
     patience_s
@@ -96,7 +96,7 @@ class IoThread:
     Attributes
     ----------
     outgoing
-        The contribution to publish next; `end_round` leaves it.
+        The contribution to publish next.
     checkpoint
         The checkpoint to write next.
     round_s
@@ -145,10 +145,9 @@ class IoThread:
         self._training = self._fetchers.training = True
         self.wake()
 
-    def end_round(self, contribution: Contribution, seconds: float) -> None:
-        """Leave what a round of `seconds` gave; in the next, `fan_in` payloads may be fetched."""
-        self.outgoing.put(contribution)
-        self.round_s, self._new_round = seconds, True
+    def begin_round(self, last_s: float) -> None:
+        """Let `fan_in` more payloads be fetched, now that a round of `last_s` seconds is over."""
+        self.round_s, self._new_round = last_s, True
 
     def serve(self) -> None:
         """From now on fetch whatever is new: who does not train has no rounds to count by."""

@@ -228,12 +228,13 @@ class Node:
         if not self.charter.training.drift_correction:
             gradient = None
         payload = self.session.encode(self.params, gradient)
-        self._io.end_round(Contribution(payload, number, samples, loss), seconds)
+        self._io.outgoing.put(Contribution(payload, number, samples, loss))
         if len(payload) >= LARGE_NBYTES:
             self._io.wake()  # to store it on a core that training leaves idle while we merge
         merged = self.session.merge(self.params, gradient, samples)
         self.gradient, self.shift = gradient, merged.shift
         self.session.advance(number)
+        self._io.begin_round(seconds)
         self._rounds_here += 1
         if measure is not None:
             self.status.accuracy = measure()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae import kernels
-from learnae.errors import ModelError, PayloadError, SchemaError
+from learnae.errors import DataError, ModelError, PayloadError, SchemaError
 from learnae.learn import tabular
 from learnae.learn.csvtext import read_header
 from learnae.learn.models import Model, blame
@@ -74,7 +74,15 @@ def predict(source: Path, charter: Path, data: Path) -> Predictions:
         swarm, model, params = _load_payload(source, charter)
         round_ = None
     choice = _without_label(swarm.data, data)
-    table, note = tabular.standardise(tabular.read_table(data, choice), choice)
+    table = tabular.read_table(data, choice)
+    if choice.mean is None and len(table) < 2:
+        raise DataError(
+            f"{data}: the charter has no mean and deviation, and one row has none of its own; give "
+            "more rows at once"
+        )
+    table, note = tabular.standardise(table, choice)
+    if note is not None:
+        note = f"standardised by the mean and deviation of these {len(table)} rows, not of training"
     parts = [
         _apply(model, params, table.x[start : start + _CHUNK], swarm.data.classes)
         for start in range(0, len(table), _CHUNK)
@@ -118,7 +126,9 @@ def _apply(
     try:
         made: Any = np.asarray(model.predict(params, x), np.float32)
     except Exception as error:
-        raise blame(error, model.source or "", "predict(params, x)") from error
+        if model.source is None:
+            raise
+        raise blame(error, model.source, "predict(params, x)") from error
     shape = (len(x), len(classes)) if classes else (len(x),)
     if not classes and made.shape == (len(x), 1):
         made = made[:, 0]
@@ -126,8 +136,10 @@ def _apply(
         raise ModelError(f"{where}: predict gave shape {made.shape}, not {shape}: {_what(classes)}")
     if not np.isfinite(made).all():
         raise ModelError(f"{where}: predict gave NaN or infinity; the model is of no use")
-    if classes and not (np.abs(made.sum(axis=1) - 1) < 1e-3).all():
-        raise ModelError(f"{where}: predict gave rows that do not add up to 1: {_what(classes)}")
+    if classes and not ((made >= 0).all() and (np.abs(made.sum(axis=1) - 1) < 1e-3).all()):
+        raise ModelError(
+            f"{where}: predict gave rows that are negative or do not add up to 1: {_what(classes)}"
+        )
     return made  # type: ignore[no-any-return]
 
 

@@ -145,8 +145,8 @@ def _trainer(
     table, test = _read_tables(settings, charter)
     from learnae.learn.optimizers import make_optimizer, require_jax, use_compilation_cache
 
+    keep_freed_memory()  # before JAX has threads
     require_jax()
-    keep_freed_memory()
     use_compilation_cache(settings.cache or default_cache())
     from learnae.learn.rounds import make_round
 

@@ -99,16 +99,13 @@ def cid_of(data: Buffer, *, chunk_nbytes: int = CHUNK_NBYTES, n_links: int = N_L
             return leaf_of(view).cid
         digests = kernels.sha256_chunks(view, chunk_nbytes)
     sizes = [min(chunk_nbytes, nbytes - i * chunk_nbytes) for i in range(len(digests))]
-    leaves = [
-        Subtree(_named(_RAW, digest), size, size)
-        for digest, size in zip(digests, sizes, strict=True)
-    ]
+    leaves = [_leaf(digest, size) for digest, size in zip(digests, sizes, strict=True)]
     return root_of(leaves, n_links=n_links)
 
 
 def leaf_of(chunk: memoryview) -> Subtree:
     """Hash one chunk of an object: `CHUNK_NBYTES`, or what is left at its end."""
-    return Subtree(_cid(_RAW, chunk), chunk.nbytes, chunk.nbytes)
+    return _leaf(hashlib.sha256(chunk).digest(), chunk.nbytes)
 
 
 def root_of(leaves: list[Subtree], *, n_links: int = N_LINKS) -> bytes:
@@ -163,6 +160,10 @@ def is_cid(cid: bytes) -> bool:
 
 def _cid(codec: int, block: Buffer) -> bytes:
     return _named(codec, hashlib.sha256(block).digest())
+
+
+def _leaf(digest: bytes, nbytes: int) -> Subtree:
+    return Subtree(_named(_RAW, digest), nbytes, nbytes)
 
 
 def _named(codec: int, digest: bytes) -> bytes:

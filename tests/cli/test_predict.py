@@ -158,8 +158,15 @@ def test_without_the_charters_statistics_it_says_whose_are_used(tmp_path: Path) 
     charter = replace(CHARTER, data=replace(CHARTER.data, mean=None, std=None))
     result = predict(write_payload(tmp_path, charter), write_rows(tmp_path / "x.csv", label=False))
     assert result.exit_code == 0
-    assert "own mean and deviation of 40 rows" in result.stderr
+    assert "mean and deviation of these 40 rows, not of training" in result.stderr
     assert result.stderr.startswith("warning: ") and result.stderr.count("\n") == 1
+
+
+def test_one_row_has_no_statistics_of_its_own(tmp_path: Path) -> None:
+    charter = replace(CHARTER, data=replace(CHARTER.data, mean=None, std=None))
+    (tmp_path / "one.csv").write_text("a,b\n1,2\n")
+    result = predict(write_payload(tmp_path, charter), tmp_path / "one.csv")
+    assert result.exit_code == 1 and "give more rows at once" in result.stderr
 
 
 FACTORY = """
@@ -216,9 +223,10 @@ def test_a_model_that_cannot_tell(
     assert says in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_scores_that_are_no_probabilities(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scores", ["x", "np.array([[2, -1]] * len(x))"])
+def test_scores_that_are_no_probabilities(tmp_path: Path, scores: str) -> None:
     text = FACTORY.replace(
-        '"good": lambda params, x: x @ params["w"]', '"good": lambda params, x: x'
+        '"good": lambda params, x: x @ params["w"]', f'"good": lambda params, x: {scores}'
     )
     payload = own(tmp_path, "good", ("p", "q"))
     (tmp_path / "model.py").write_text(text)

@@ -79,8 +79,8 @@ static void test_chunks(void) {
 }
 
 int main(void) {
-    test_published();
-    test_a_million();
-    test_chunks();
+    check_every_isa(test_published);
+    check_every_isa(test_a_million);
+    check_every_isa(test_chunks);
     return 0;
 }

@@ -63,6 +63,32 @@ def finish(node: Node, gradient: float | None = None) -> None:
     node.finish_round(None if gradient is None else full(gradient), 10, 0.5, 0.1)
 
 
+def test_a_large_payload_is_stored_while_training_merges(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("learnae.node.node.LARGE_NBYTES", 1)
+    with place.node(1) as node:
+        node.start()
+        node.begin()
+        stored, transport = threading.Event(), place.transports[-1]
+        put, merge = transport.put, node.session.merge
+
+        def tell(data: Any) -> bytes:
+            cid = put(data)
+            stored.set()
+            return cid
+
+        def wait(*arguments: Any, **more: Any) -> Any:
+            assert stored.wait(WAIT_S), "merging comes first"
+            return merge(*arguments, **more)
+
+        monkeypatch.setattr(transport, "put", tell)
+        monkeypatch.setattr(node.session, "merge", wait)
+        finish(node)
+        assert node.drain(WAIT_S)
+        assert [said.round for said in place.said()] == [1]
+
+
 def test_a_round(place: Place) -> None:
     with place.node(1) as node:
         node.start()

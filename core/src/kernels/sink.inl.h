@@ -19,7 +19,7 @@
  */
 #ifdef STREAMS
 
-/* Zeros: as vec_store() has it. */
+/* All zero: plain stores. */
 struct KERNEL(sink) {
     bool past_caches;
     size_t n_carried; /* elements from an aligned address to that of the next vector */
@@ -27,8 +27,7 @@ struct KERNEL(sink) {
     turn turn;
 };
 
-/* What is put from `at` on goes past the caches, and the vector before it, which memory has, too.
- */
+/* What is put from `at` on goes past the caches; so does the vector before it, as memory has it. */
 LEARNAE_INLINE void KERNEL(past_caches_from)(struct KERNEL(sink) * sink, const float *at) {
     if ((uintptr_t)at % sizeof(float) == 0) {
         sink->past_caches = true;

@@ -23,10 +23,12 @@ def _average(inputs: Inputs, codec: str) -> Callable[[], object]:
         return total
 
     # In its own words: donation lets XLA write the result where the argument was.
-    compiled = jax.jit(mean, donate_argnums=0)
+    donating = jax.jit(mean, donate_argnums=0)
     device = jax.devices("cpu")[0]
     state = [jax.device_put(inputs.models[0].copy(), device)]
     others = [jax.dlpack.from_dlpack(model, copy=False) for model in inputs.models[1:]]
+
+    compiled = donating.lower(state[0], others).compile()
 
     def run() -> Any:
         state[0] = compiled(state[0], others)
