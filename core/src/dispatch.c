@@ -56,6 +56,20 @@ static bool runs_avx512(void) {
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & needed) == needed && (c & more) == more;
 }
 #endif
+
+/* In no row: CPUs with AVX2 may lack it, and some without have it. */
+static bool has_sha(void) {
+    unsigned a, b, c, d;
+    const unsigned needed = 1u << 9 | 1u << 19; /* SSSE3, SSE4.1 */
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed) {
+        return false;
+    }
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 29) != 0;
+}
+#else
+static bool has_sha(void) {
+    return false;
+}
 #endif
 
 #ifdef HAVE_NEON
@@ -143,4 +157,15 @@ learnae_status learnae_set_isa(const char *name) {
         }
     }
     return LEARNAE_ERR_ARGUMENT;
+}
+
+int learnae_sha256_in_hardware(void) {
+    /* Asking the CPU is slow where a hypervisor answers. */
+    static _Atomic int answer; /* 0: not asked yet, 1: no, 2: yes */
+    int known = atomic_load_explicit(&answer, memory_order_relaxed);
+    if (known == 0) {
+        known = has_sha() ? 2 : 1;
+        atomic_store_explicit(&answer, known, memory_order_relaxed);
+    }
+    return known == 2 ? 1 : 0;
 }

@@ -67,9 +67,7 @@ static void absorb_portable(uint32_t (*states)[8], const uint8_t *const *sources
 
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 
-#include <cpuid.h>
 #include <immintrin.h>
-#include <stdatomic.h>
 
 /* Clang takes loops of constant length apart by itself. */
 #if !defined(__clang__) && __GNUC__ >= 8
@@ -80,26 +78,6 @@ static void absorb_portable(uint32_t (*states)[8], const uint8_t *const *sources
 
 #define WITH_SHA __attribute__((target("sha,sse4.1")))
 #define WITH_SHA_INLINE WITH_SHA static inline __attribute__((always_inline))
-
-static bool has_sha(void) {
-    unsigned a, b, c, d;
-    const unsigned needed = 1u << 9 | 1u << 19; /* SSSE3, SSE4.1 */
-    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed) {
-        return false;
-    }
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 29) != 0;
-}
-
-int learnae_sha256_in_hardware(void) {
-    /* Asking the CPU is slow where a hypervisor answers. */
-    static _Atomic int answer; /* 0: not asked yet, 1: no, 2: yes */
-    int known = atomic_load_explicit(&answer, memory_order_relaxed);
-    if (known == 0) {
-        known = has_sha() ? 2 : 1;
-        atomic_store_explicit(&answer, known, memory_order_relaxed);
-    }
-    return known == 2 ? 1 : 0;
-}
 
 /* The unit wants the state as two vectors, named by their words from the top: ABEF and CDGH. */
 struct halves {
@@ -186,10 +164,6 @@ WITH_SHA static void absorb_two_sha(uint32_t (*states)[8], const uint8_t *const 
 }
 
 #else
-
-int learnae_sha256_in_hardware(void) {
-    return 0;
-}
 
 #define absorb_one_sha absorb_portable
 #define absorb_two_sha absorb_portable /* never called */
