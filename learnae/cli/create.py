@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from learnae.cli.formats import age
+from learnae.cli.formats import age, warn
 from learnae.errors import UsageError
 from learnae.learn.optimizers import OPTIMIZERS
 from learnae.wording import count
@@ -22,9 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+HIDDEN = [64, 64]
 
-def parse_sizes(_ctx: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
-    """Return ``64,64`` as a list of layer sizes."""
+
+def parse_sizes(
+    _ctx: click.Context, _parameter: click.Parameter, value: str | None
+) -> list[int] | None:
+    """Return ``64,64`` as a list of layer sizes; None for None."""
+    if value is None:
+        return None
     try:
         sizes = [int(part) for part in value.split(",")]
     except ValueError:
@@ -95,9 +100,7 @@ Examples:
     help="Of the first params.  [default: a random one]",
 )
 @click.option("--factory", default="mlp", show_default=True, help="mlp, or my_model.py:make.")
-@click.option(
-    "--hidden", callback=parse_sizes, default="64,64", show_default=True, help="Layers of the mlp."
-)
+@click.option("--hidden", callback=parse_sizes, help="Layers of the mlp.  [default: 64,64]")
 @click.option(
     "--option",
     "options",
@@ -161,7 +164,7 @@ def command(charter: Path, data: Path, **asked: Any) -> None:
         raise UsageError(f"cannot write {charter}: {error.strerror}") from error
     create_swarm_key(key_path(charter))
     for line in [*doubts.lines(), *untried]:
-        click.secho(f"warning: {line}", fg="yellow", err=True)
+        warn(line)
     describe(charter, data, made, named=bool(asked["classes"]))
 
 
@@ -205,10 +208,9 @@ def make_charter(path: Path, data: Path, asked: dict[str, Any], doubts: Doubts) 
     """
     from learnae.swarm.charter import Charter, GossipSection, ModelSection, TrainingSection
 
-    options = {"hidden": asked["hidden"]} if asked["factory"] == "mlp" else {}
-    context = click.get_current_context(silent=True)
-    given = context and context.get_parameter_source("hidden") is ParameterSource.COMMANDLINE
-    if given and "hidden" in asked["options"]:
+    hidden = asked["hidden"]
+    options = {"hidden": hidden or HIDDEN} if asked["factory"] == "mlp" else {}
+    if hidden is not None and "hidden" in asked["options"]:
         raise click.UsageError("--hidden and --option hidden=... say the same: give one of them")
     options |= asked["options"]
     seed = asked["seed"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from learnae.cli.folders import charter_of, require_folder
+from learnae.cli.folders import charter_of, charter_option, require_folder
 from learnae.cli.formats import number, print_json
 from learnae.wording import count
 
@@ -27,11 +27,7 @@ Examples:
 @click.option(
     "--data", required=True, type=click.Path(path_type=Path), help="Rows: CSV, CSV.gz or NPZ."
 )
-@click.option(
-    "--charter",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The swarm's charter.  [default: swarm.toml, here or beside the peer's folder]",
-)
+@charter_option
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from learnae.cli.folders import charter_of, require_folder
-from learnae.errors import UsageError
+from learnae.cli.folders import charter_of, charter_option, require_folder
+from learnae.cli.outfile import require_free, write
 from learnae.wording import count
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ Examples:
 )
 @click.argument("home", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--charter",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The swarm's charter.  [default: swarm.toml, here or beside the peer's folder]",
-)
+@charter_option
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 def command(home: Path, out: Path, charter: Path | None, force: bool) -> None:
     """Write the newest model of HOME (a peer's folder) to OUT, a .safetensors or .npz file.
@@ -42,8 +38,7 @@ def command(home: Path, out: Path, charter: Path | None, force: bool) -> None:
     """
     if out.suffix not in (".safetensors", ".npz"):
         raise click.UsageError(f"{out} must end in .safetensors or .npz")
-    if out.exists() and not force:
-        raise UsageError(f"{out} exists: choose another name, or overwrite it with --force")
+    require_free(out, force=force)
     require_folder(home)
     from learnae.node.evaluate import load_home
     from learnae.swarm.charter import dump_charter
@@ -59,10 +54,7 @@ def command(home: Path, out: Path, charter: Path | None, force: bool) -> None:
         "charter": dump_charter(loaded.charter),
     }
     data = encode(arrays, metadata, out.suffix)
-    try:
-        out.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    write(out, data)
     click.echo(
         f"{out}: {count(len(arrays), 'tensor')} of round {loaded.round}, {len(data):,} bytes"
     )

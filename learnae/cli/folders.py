@@ -7,15 +7,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from learnae.errors import UsageError
 
 if TYPE_CHECKING:
     from learnae.node.access import Access
     from learnae.transports import Transport
 
-__all__ = ["charter_of", "default_homes", "known_homes", "open_to_look", "require_folder"]
+__all__ = [
+    "charter_of",
+    "charter_option",
+    "default_homes",
+    "known_homes",
+    "open_to_look",
+    "require_folder",
+]
 
 OBSERVER = "observer"
+
+# Of commands that look at a peer; `charter_of` finds the default.
+charter_option = click.option(
+    "--charter",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The swarm's charter.  [default: swarm.toml, here or beside the peer's folder]",
+)
 
 
 def default_homes() -> Path:

@@ -1,4 +1,4 @@
-"""How numbers look on a terminal, and how a document looks to a program."""
+"""How numbers and warnings look on a terminal, and how a document looks to a program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["age", "nbytes", "number", "print_json"]
+__all__ = ["age", "nbytes", "number", "json_text", "print_json", "warn"]
 
 
 def nbytes(count: float | None) -> str:
@@ -46,4 +46,14 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def print_json(document: Mapping[str, Any] | list[Any]) -> None:
     """Print one JSON document on standard output; NaN and infinity are refused."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    click.echo(json_text(document))
+
+
+def json_text(document: Mapping[str, Any] | list[Any]) -> str:
+    """Return one JSON document, without a line's end; NaN and infinity are refused."""
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+def warn(line: str) -> None:
+    """Print a warning on standard error."""
+    click.secho(f"warning: {line}", fg="yellow", err=True)

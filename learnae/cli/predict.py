@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from learnae.cli.folders import charter_of
+from learnae.cli.folders import charter_of, charter_option
+from learnae.cli.formats import json_text, warn
+from learnae.cli.outfile import require_free, write
 from learnae.errors import UsageError
 from learnae.wording import count
 
@@ -31,11 +32,7 @@ Examples:
 )
 @click.argument("source", type=click.Path(path_type=Path), metavar="HOME_OR_PAYLOAD")
 @click.argument("data", type=click.Path(path_type=Path), metavar="FILE")
-@click.option(
-    "--charter",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The swarm's charter.  [default: swarm.toml, here or beside the peer's folder]",
-)
+@charter_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -53,21 +50,18 @@ def command(
     """
     if not source.exists():
         raise UsageError(f"{source} does not exist: give a peer's folder, or a payload file")
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} exists: choose another name, or overwrite it with --force")
+    if out is not None:
+        require_free(out, force=force)
     from learnae.node.predict import predict
 
     found = predict(source, charter_of(source, charter), data)
     if found.note is not None:
-        click.secho(f"warning: {found.note}", fg="yellow", err=True)
+        warn(found.note)
     text = as_document(found, source, data) if as_json else as_csv(found)
     if out is None:
         click.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    write(out, text.encode())
     click.echo(f"{out}: predictions for {count(len(found.values), 'row')} of {data}")
 
 
@@ -99,4 +93,4 @@ def as_document(found: Predictions, source: Path, data: Path) -> str:
         **{"model": str(source), "round": found.round, "data": str(data), "n": len(rows)},
         "predictions": rows,
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json_text(document) + "\n"
