@@ -160,15 +160,21 @@ class Home:
         self._replace("status.json", [json.dumps(status).encode()], mode=0o644)
 
     def append_rounds(self, lines: Sequence[str]) -> None:
-        """Append lines, without their line ends, to rounds.jsonl."""
+        """Append lines, without their line ends, to rounds.jsonl.
+
+        What a process that was killed has left of a line stays a line of its own.
+        """
         if not lines:
             return
         path = str(self.path / "rounds.jsonl")
         data = "".join(f"{line}\n" for line in lines).encode()
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(path, flags, 0o644)
             try:
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) != b"\n":
+                    data = b"\n" + data
                 while data:
                     data = data[os.write(fd, data) :]
             finally:

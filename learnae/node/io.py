@@ -209,13 +209,16 @@ class IoThread:
             except TransportError as error:
                 self._warn(str(error))
         checkpoint = self.checkpoint.take()
+        # Before any checkpoint, the last one included: killed between the two, we would go on
+        # from the checkpoint, and the log would lack its last rounds for good.
+        due = time.monotonic() - self._last_status >= self._status_s
+        if due or checkpoint is not None or self._closing:
+            self._last_status = time.monotonic()
+            self._write_status()
         if checkpoint is not None:
             began = time.monotonic()
             self._home.save_checkpoint(checkpoint)
             self.checkpoint_took_s = time.monotonic() - began
-        if time.monotonic() - self._last_status >= self._status_s:
-            self._last_status = time.monotonic()
-            self._write_status()
 
     def _say(self) -> None:
         contribution = self.outgoing.take()

@@ -75,6 +75,13 @@ def test_head_status_rounds(folder: Path) -> None:
         assert home.load_head() is None
 
 
+def test_half_a_line_of_the_log_is_not_glued_to_the_next(folder: Path) -> None:
+    with Home.open(folder, swarm_id=SWARM) as home:
+        (folder / "rounds.jsonl").write_text('{"round": 1}\n{"rou')
+        home.append_rounds(['{"round": 2}'])
+    assert (folder / "rounds.jsonl").read_text() == '{"round": 1}\n{"rou\n{"round": 2}\n'
+
+
 def test_newest_checkpoint_counts_and_one_before_is_kept(folder: Path) -> None:
     with Home.open(folder, swarm_id=SWARM) as home:
         for number in range(4):

@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 from node.kill_victim import train_until_killed
 
-from learnae.node.checkpoint import decode_checkpoint
+from learnae.cli.statusfile import read_rounds
+from learnae.node.home import newest_checkpoint
 from learnae.swarm import parse_charter
 from learnae.swarm.announcement import decode_announcement
 from learnae.transports import DirectoryTransport, cid_of, cid_text
@@ -61,10 +62,9 @@ class Victim:
 
     def start(self) -> None:
         """Start the process; `finish_start` waits until it trains."""
-        checkpoint = self.home / "checkpoint"
-        self._saved_round = 0
-        if checkpoint.exists():
-            self._saved_round = decode_checkpoint(checkpoint.read_bytes()).round
+        self._saved_round = newest_round(self.home)
+        logged = {0} | {line.round for line in read_rounds(self.home)}
+        assert self._saved_round in logged, "what is saved is in the log: it is not done again"
         self.messages, out = self._context.Pipe(duplex=False)
         self.process = self._context.Process(
             target=train_until_killed, args=(out, self._folder, self._number)
@@ -111,6 +111,12 @@ class Victim:
         assert self.messages.poll(DEADLINE_S), "the peer hangs"
         message: tuple[str, int] = self.messages.recv()
         return message
+
+
+def newest_round(home: Path) -> int:
+    """Return the round of the checkpoint that a restart would go on from; 0 without one."""
+    checkpoint, _ = newest_checkpoint(home)
+    return 0 if checkpoint is None else checkpoint.round
 
 
 def _objects(shared: Path) -> Iterator[Path]:
