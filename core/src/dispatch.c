@@ -52,7 +52,7 @@ static bool runs_avx512(void) {
         return false;
     }
     const unsigned needed = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
-    const unsigned more = 1u << 1 | 1u << 10 | 1u << 11;               /* VBMI VPCLMULQDQ VNNI */
+    const unsigned more = 1u << 1 | 1u << 6 | 1u << 10 | 1u << 11; /* VBMI VBMI2 VPCLMULQDQ VNNI */
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & needed) == needed && (c & more) == more;
 }
 #endif

@@ -252,7 +252,7 @@ LEARNAE_HIDDEN void learnae_internal_encode_topk(uint8_t *dst, const float *src,
 /* Whether the indices are in range and ascend, and the bits that carry nothing are 0. */
 LEARNAE_HIDDEN bool learnae_internal_topk_valid(const uint8_t *block, size_t length, size_t n_kept);
 
-/* The same for every instruction set. Where base_weight is 1 and base is dst, the elements that
+/* Plain C, for every instruction set. Where base_weight is 1 and base is dst, the elements that
  * are not kept keep their bits. */
 LEARNAE_HIDDEN add_kernel learnae_internal_add_topk;
 LEARNAE_HIDDEN decode_kernel learnae_internal_decode_topk;

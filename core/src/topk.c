@@ -8,41 +8,16 @@
  * half a bit above the least that any form can reach, and is read without decoding what is before.
  *
  * Nothing here touches more than k places of the result, so it is plain C on every instruction
- * set.
+ * set, but for what AVX-512 has of its own: isa/topk_avx512.h.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "internal.h"
+#include "topk.h"
 
 #include "kernels/scalar.inl.h"
 
-#define LINE_NBYTES 64
-
-/* What is asked for of the next block, at most: one of 16,384 elements has half of it at 1 %. */
-#define FETCHED_NBYTES 1024
-
-/* Where the parts of a block lie, counted from its start. */
-struct layout {
-    size_t low_at;
-    size_t high_at;
-    size_t nbytes;
-    uint32_t n_low;  /* bits of an index that are packed */
-    uint32_t n_high; /* bits of the bitmap */
-};
-
-static struct layout layout_of(size_t length, size_t n_kept) {
-    struct layout layout = {.low_at = 2 * n_kept};
-    while (n_kept << (layout.n_low + 1) <= length) {
-        layout.n_low++;
-    }
-    layout.n_high = (uint32_t)(n_kept + ((length - 1) >> layout.n_low));
-    layout.high_at = layout.low_at + (n_kept * layout.n_low + 7) / 8;
-    layout.nbytes = layout.high_at + (layout.n_high + 7) / 8;
-    return layout;
-}
-
 size_t learnae_internal_topk_nbytes(size_t length, size_t n_kept) {
-    return layout_of(length, n_kept).nbytes;
+    return topk_layout_of(length, n_kept).nbytes;
 }
 
 /* ---- Writing ------------------------------------------------------------------------- */
@@ -79,7 +54,7 @@ static uint32_t nth_magnitude(const float *src, size_t length, size_t *n) {
 }
 
 void learnae_internal_encode_topk(uint8_t *dst, const float *src, size_t length, size_t n_kept) {
-    const struct layout layout = layout_of(length, n_kept);
+    const struct topk_layout layout = topk_layout_of(length, n_kept);
     size_t n_equal = n_kept;
     const uint32_t least = nth_magnitude(src, length, &n_equal);
     memset(dst, 0, layout.nbytes);
@@ -102,41 +77,6 @@ void learnae_internal_encode_topk(uint8_t *dst, const float *src, size_t length,
 
 /* ---- Reading ------------------------------------------------------------------------- */
 
-/* A walk over the kept elements with indices from `first` on. */
-struct walk {
-    const uint8_t *block;
-    struct layout layout;
-    size_t n_kept;
-    uint64_t word;  /* bits of the bitmap that are left of the current 64 */
-    size_t word_at; /* the first of these 64 */
-    size_t next;    /* the rank of the next kept element */
-};
-
-/* 64 bits of the bitmap; there are zeros behind its end. */
-static uint64_t high_word(const struct walk *walk, size_t at) {
-    uint64_t word = 0;
-    const size_t left = (walk->layout.n_high + 7) / 8 - at / 8;
-    const uint8_t *bits = walk->block + walk->layout.high_at + at / 8;
-    if (left >= sizeof word) { /* an unknown size would be a call */
-        memcpy(&word, bits, sizeof word);
-    } else {
-        memcpy(&word, bits, left);
-    }
-    return word;
-}
-
-static uint32_t count_ones(uint64_t word) {
-#if defined(__GNUC__)
-    return (uint32_t)__builtin_popcountll(word);
-#else
-    uint32_t n = 0;
-    for (; word != 0; word &= word - 1) {
-        n++;
-    }
-    return n;
-#endif
-}
-
 /* The lowest bit set of a word that is not 0. */
 static uint32_t lowest_one(uint64_t word) {
 #if defined(__GNUC__)
@@ -146,27 +86,7 @@ static uint32_t lowest_one(uint64_t word) {
 #endif
 }
 
-/* A kept element's high part is the number of zeros before its bit. Whole words that have fewer
- * zeros up to their end than `first` needs are passed by their count. */
-static struct walk walk_from(const struct source *source, size_t first) {
-    struct walk walk = {.block = source->data,
-                        .layout = layout_of(source->length, source->n_kept),
-                        .n_kept = source->n_kept};
-    const size_t wanted = first >> walk.layout.n_low;
-    walk.word = high_word(&walk, 0);
-    while (wanted > 0 && walk.word_at + 64 < walk.layout.n_high) {
-        const size_t rank = walk.next + count_ones(walk.word);
-        if (walk.word_at + 64 >= wanted + rank) {
-            break;
-        }
-        walk.next = rank;
-        walk.word_at += 64;
-        walk.word = high_word(&walk, walk.word_at);
-    }
-    return walk;
-}
-
-static size_t low_bits(const struct walk *walk, size_t rank) {
+static size_t low_bits(const struct topk_walk *walk, size_t rank) {
     const size_t at = rank * walk->layout.n_low;
     const uint8_t *byte = walk->block + walk->layout.low_at + at / 8;
     const uint32_t n_bytes = ((uint32_t)(at % 8) + walk->layout.n_low + 7) / 8;
@@ -178,13 +98,13 @@ static size_t low_bits(const struct walk *walk, size_t rank) {
 }
 
 /* The next kept element: its index, and its rank in *rank. SIZE_MAX behind the last one. */
-static size_t walk_next(struct walk *walk, size_t *rank) {
+static size_t walk_next(struct topk_walk *walk, size_t *rank) {
     while (walk->word == 0) {
         if (walk->word_at + 64 >= walk->layout.n_high) {
             return SIZE_MAX;
         }
         walk->word_at += 64;
-        walk->word = high_word(walk, walk->word_at);
+        walk->word = topk_high_word(walk, walk->word_at);
     }
     if (walk->next >= walk->n_kept) {
         return SIZE_MAX;
@@ -198,7 +118,7 @@ static size_t walk_next(struct walk *walk, size_t *rank) {
 /* Unverified bytes may name indices out of order, twice, or behind the block: those that are
  * in range count, in the order in which they come. */
 void learnae_internal_decode_topk(float *dst, const struct source *source, size_t n) {
-    struct walk walk = walk_from(source, source->skipped);
+    struct topk_walk walk = topk_walk_from(source, source->skipped);
     const size_t end = (source->skipped + n - 1) >> walk.layout.n_low;
     memset(dst, 0, n * sizeof *dst);
     size_t rank;
@@ -233,8 +153,8 @@ LEARNAE_INLINE void add_element(const struct sums *sums, size_t index, const uin
 /* Add the first elements from the walk's on, all whose low bits are four bytes or more before the
  * end of the block. All that changes is in registers, which walk_next() leaves to chance. `end` is
  * the last high part wanted. */
-static void add_words(struct sums *sums, struct walk *walk, size_t end) {
-    const struct walk w = *walk;
+static void add_words(struct sums *sums, struct topk_walk *walk, size_t end) {
+    const struct topk_walk w = *walk;
     const struct sums s = *sums;
     const uint32_t n_low = w.layout.n_low, mask = (1u << n_low) - 1;
     const uint8_t *low = w.block + w.layout.low_at;
@@ -257,7 +177,7 @@ static void add_words(struct sums *sums, struct walk *walk, size_t end) {
             break;
         }
         word_at += 64;
-        word = high_word(&w, word_at);
+        word = topk_high_word(&w, word_at);
     }
     sums->ahead = ahead;
     walk->word = word;
@@ -265,23 +185,13 @@ static void add_words(struct sums *sums, struct walk *walk, size_t end) {
     walk->next = rank;
 }
 
-/* Ask for the block behind this one, which is wanted next, most likely. Of each payload a few lines
- * are read every few microseconds: the hardware does not see that they follow each other, and seven
- * payloads of 1e7 elements take 7 % longer. Longer blocks it does see. */
-static void fetch_next(const struct walk *walk) {
-    const size_t nbytes = walk->layout.nbytes;
-    for (size_t at = 0; at < nbytes && at < FETCHED_NBYTES; at += LINE_NBYTES) {
-        LEARNAE_PREFETCH(walk->block, nbytes + LINE_NBYTES - 1 + at);
-    }
-}
-
 static void add_one(struct sums *sums, const struct source *source) {
-    struct walk walk = walk_from(source, source->skipped);
+    struct topk_walk walk = topk_walk_from(source, source->skipped);
     const size_t end = (source->skipped + sums->n - 1) >> walk.layout.n_low;
     sums->skipped = source->skipped;
     sums->weight = source->weight;
     if (source->skipped + sums->n >= source->length) {
-        fetch_next(&walk);
+        topk_fetch_next(&walk);
     }
     add_words(sums, &walk, end);
     size_t rank;
@@ -308,11 +218,11 @@ void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
 bool learnae_internal_topk_valid(const uint8_t *block, size_t length, size_t n_kept) {
     const struct source source = {
         .data = block, .length = (uint32_t)length, .n_kept = (uint32_t)n_kept};
-    struct walk walk = walk_from(&source, 0);
+    struct topk_walk walk = topk_walk_from(&source, 0);
     const size_t n_low = n_kept * walk.layout.n_low, n_high = walk.layout.n_high;
     size_t n_ones = 0, rank = 0, before = 0;
     for (size_t at = 0; at < n_high; at += 64) {
-        n_ones += count_ones(high_word(&walk, at));
+        n_ones += count_ones(topk_high_word(&walk, at));
     }
     if (n_ones != n_kept || (n_low % 8 != 0 && block[walk.layout.high_at - 1] >> n_low % 8 != 0) ||
         (n_high % 8 != 0 && block[walk.layout.nbytes - 1] >> n_high % 8 != 0)) {

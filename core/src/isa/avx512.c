@@ -1,5 +1,5 @@
-/* The AVX-512 row: x86 since 2019 (Ice Lake, Zen 4), for which it needs VBMI, VNNI and
- * VPCLMULQDQ.
+/* The AVX-512 row: x86 since 2019 (Ice Lake, Zen 4), for which it needs VBMI, VBMI2, VNNI
+ * and VPCLMULQDQ.
  *
  * Most of it is the AVX2 row, compiled with twice the registers and with masks: what waits for
  * memory gains nothing from vectors of sixteen. On a Zen 4, one thread, that takes 0.86 (f16) and
@@ -9,18 +9,19 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "../internal.h"
+#include "../topk.h"
 
 #if defined(KNOWS_AVX512) && (defined(__x86_64__) || defined(__i386__))
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
     __attribute__((target("avx2,fma,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl,"        \
-                          "avx512vbmi,avx512vnni,vpclmulqdq"))),                                   \
+                          "avx512vbmi,avx512vbmi2,avx512vnni,vpclmulqdq"))),                       \
     apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,sse4.2,pclmul,avx512f,avx512dq,avx512bw,avx512vl")
-#pragma GCC target("avx512vbmi,avx512vnni,vpclmulqdq")
+#pragma GCC target("avx512vbmi,avx512vbmi2,avx512vnni,vpclmulqdq")
 #endif
 
 #define ISA avx512
@@ -37,6 +38,8 @@ LEARNAE_INLINE __m512 wide_canonical(__m512 a) {
     const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(CANONICAL_NAN_BITS));
     return _mm512_fixupimm_ps(nan, a, _mm512_set1_epi32(0x11111100), 0);
 }
+
+#include "topk_avx512.h"
 
 /* Factors as wide_integers.inl.h takes them: of four sources the upper bytes, and the lower ones,
  * and what the sum starts from, because all codes are 128 too large. */
@@ -196,9 +199,10 @@ LEARNAE_INLINE __m512 zmm_lookup(const __m512 parts[1], const uint8_t *joined, z
 /* What is written twice is meant to be. The AVX2 row, and the kernels that the wide ones replace:
  * for one's own model and seven payloads, one thread of a Zen 4, gcc 12, CPU time of the AVX2 row
  * and of this one for 1e5 elements (in the caches) in us, then for 1e7 (from memory) in ms: i8 30
- * and 24, 4.8 and 4.6; i4 52 and 31, 7.2 and 4.2; sign 25 and 16, 2.8 and 2.4; ternary 43 and 23,
- * 4.5 and 2.8. To join the codes of signs with GFNI, which transposes bits, takes a tenth less in
- * the caches and the same from memory. */
+ * and 24, 4.2 and 4.0; i4 52 and 31, 6.9 and 4.0; sign 25 and 16, 2.7 and 2.0; ternary 43 and 23,
+ * 4.6 and 2.7; topk, of which AVX2 has the plain one, 22 and 14, 2.9 and 2.1.
+ * To join the codes of signs with GFNI, which transposes bits, takes a tenth less in the caches and
+ * the same from memory. */
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Winitializer-overrides"
 #else
@@ -212,6 +216,7 @@ const struct kernel_table learnae_internal_avx512 = {
     .add[LEARNAE_CODEC_I4] = add_i4_avx512_wide,
     .add[LEARNAE_CODEC_SIGN] = add_sign_avx512_wide,
     .add[LEARNAE_CODEC_TERNARY] = add_ternary_avx512_wide,
+    .add[LEARNAE_CODEC_TOPK] = add_topk_avx512,
     .trimmed_mean = trimmed_mean_avx512_wide,
     .crc32c = crc32c_fold_avx512};
 
