@@ -40,13 +40,13 @@ LEARNAE_INLINE void KERNEL(JOIN(sum_, CODEC))(float *dst, const float *base, flo
 #define AHEAD(k)                                                                                   \
     do {                                                                                           \
         if (n_sources > (k)) {                                                                     \
-            prefetch(at[k] + i, SOURCE_AHEAD);                                                     \
+            prefetch_codes(at[k] + i);                                                             \
         }                                                                                          \
     } while (0)
     INDEPENDENT
     for (; i + STEP <= n; i += STEP) {
         if (LANES > 1) {
-            prefetch(base + i, BASE_AHEAD);
+            prefetch_sum(base + i);
         }
         if (LANES > 1 && N_BITS == 8 && i % 64 == 0) {
             AHEAD(0);

@@ -59,7 +59,7 @@ LEARNAE_INLINE void KERNEL(JOIN(group_, CODEC))(float *dst, const float *base, f
     const VEC(floats) w = VEC(set)(base_weight);
 #define SUM(t) VEC(lookup)(table[t], joined[t] + i / 2, shifts)
     for (size_t i = 0; i < GROUP; i += WIDTH) {
-        prefetch(base + i, BASE_AHEAD);
+        prefetch_sum(base + i);
         VEC(floats) sum = VEC(mul)(w, VEC(load)(base + i));
         if (N_TABLES > 0) {
             VEC(floats) others = SUM(0);
@@ -91,7 +91,7 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
             data[k] = sources[k].data + i * N_BITS / 8;
             scales[k] = sources[k].scales + i / GROUP * 4;
             if (i / GROUP % (2 / N_BITS) == 0) { /* each line once */
-                prefetch(data[k], SOURCE_AHEAD);
+                prefetch_codes(data[k]);
             }
         }
         KERNEL(JOIN(group_, CODEC))(dst + i, base + i, base_weight, data, scales, weight,

@@ -74,13 +74,13 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
                 __m512i sum[4];
                 UNROLLED
                 for (size_t k = 0; k < n_sources; k++) {
-                    prefetch(data[k] + i * N_BITS / 8, SOURCE_AHEAD);
+                    prefetch_codes(data[k] + i * N_BITS / 8);
                 }
                 KERNEL(JOIN(sum_, CODEC))(sum, data, &split, group, n_sources, i);
                 UNROLLED
                 for (size_t m = 0; m < 4; m++) {
                     const size_t j = i + 16 * m;
-                    prefetch(base + j, BASE_AHEAD);
+                    prefetch_sum(base + j);
                     const __m512 own = _mm512_mul_ps(w, _mm512_loadu_ps(base + j));
                     const __m512 others = _mm512_mul_ps(unit, _mm512_cvtepi32_ps(sum[m]));
                     _mm512_storeu_ps(dst + j, wide_canonical(_mm512_add_ps(own, others)));
