@@ -108,6 +108,7 @@ struct source {
     uint32_t skipped; /* topk, where data is the whole block: how many elements come before */
     uint32_t length;  /* and of how many elements */
     uint32_t n_kept;  /* it keeps how many */
+    uint32_t follow;  /* elements behind those asked for that will be asked for next; a hint */
 };
 
 /* dst[i] = base_weight*base[i] + weight 0*source 0[i] + ..., each product and each sum rounded,

@@ -88,10 +88,11 @@ struct merge {
     size_t turn; /* tiles that a thread takes at a time */
 };
 
-/* Add payloads first .. first + n_run to dst[start .. end). Their blocks may end at different
- * elements, so each step goes to the nearest end; all ends are multiples of BLOCK_STEP. */
+/* Add payloads first .. first + n_run to dst[start .. end), as to what is behind until `next_end`
+ * later. Their blocks may end at different elements, so each step goes to the nearest end; all ends
+ * are multiples of BLOCK_STEP. */
 static void add_run(const struct merge *call, float own_weight, size_t first, size_t n_run,
-                    size_t start, size_t end) {
+                    size_t start, size_t end, size_t next_end) {
     const uint32_t codec = n_run == 0 ? (uint32_t)LEARNAE_CODEC_F32 : call->payloads[first]->codec;
     add_kernel *const add = learnae_internal_kernels()->add[codec];
     for (size_t at = start, step; at < end; at += step) {
@@ -102,21 +103,23 @@ static void add_run(const struct merge *call, float own_weight, size_t first, si
             sources[k] =
                 learnae_internal_source(call->payloads[first + k], call->vector, at, &left);
             sources[k].weight = call->weights[first + k];
+            sources[k].follow = (uint32_t)(next_end - end);
             step = left < step ? left : step;
         }
         add(call->dst + at, call->dst + at, own_weight, sources, n_run, step);
     }
 }
 
-static void merge_tile(const struct merge *call, size_t tile) {
+static void merge_tile(const struct merge *call, size_t tile, bool is_last) {
     const size_t start = tile * TILE_LENGTH;
     const size_t end = tile_end(start, call->n_elements);
+    const size_t next_end = is_last ? end : tile_end(end, call->n_elements);
     float own_weight = call->own_weight;
     size_t done = 0;
     do {
         const size_t n_left = call->n_payloads - done;
         const size_t n_run = n_left == 0 ? 0 : run_length(call->payloads + done, n_left);
-        add_run(call, own_weight, done, n_run, start, end);
+        add_run(call, own_weight, done, n_run, start, end, next_end);
         own_weight = 1.0f; /* exact */
         done += n_run;
     } while (done < call->n_payloads);
@@ -127,9 +130,9 @@ static void merge_tiles(void *context, struct tiles *tiles) {
     const size_t n = n_tiles(call->n_elements);
     for (size_t turn; next_tile(tiles, &turn);) {
         const size_t first = turn * call->turn;
-        const size_t n_left = n - first;
-        for (size_t i = 0; i < call->turn && i < n_left; i++) {
-            merge_tile(call, first + i);
+        const size_t n_left = n - first, n_turn = call->turn < n_left ? call->turn : n_left;
+        for (size_t i = 0; i < n_turn; i++) {
+            merge_tile(call, first + i, i + 1 == n_turn);
         }
     }
 }
@@ -137,8 +140,9 @@ static void merge_tiles(void *context, struct tiles *tiles) {
 /* A tile of small codes is a short run for the hardware to follow: 16 KiB with i8. Turns of up to
  * 16 tiles cost two threads a third less time than single ones; but everybody should have many. */
 static size_t turn_length(size_t n) {
-    const size_t length = n / (16 * learnae_n_threads());
-    return length < 1 ? 1 : length > 16 ? 16 : length;
+    const size_t n_threads = learnae_n_threads(), share = n / (16 * n_threads);
+    const size_t length = n_threads == 1 ? n : share < 16 ? share : 16;
+    return length < 1 ? 1 : length;
 }
 
 static void merge(struct merge *call) {

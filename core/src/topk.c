@@ -206,9 +206,9 @@ void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
     if (base_weight != 1.0f || dst != base) {
         const struct source none = {0};
         learnae_internal_kernels()->add[LEARNAE_CODEC_F32](dst, base, base_weight, &none, 0, n);
-        /* What is scaled next, most likely: the memory has nothing else to do until then. */
+        /* What is scaled next: the memory has nothing else to do until then. */
         sums.ahead = (uintptr_t)(dst + n);
-        sums.ahead_end = sums.ahead + n * sizeof *dst;
+        sums.ahead_end = sums.ahead + sources[0].follow * sizeof *dst;
     }
     for (size_t k = 0; k < n_sources; k++) {
         add_one(&sums, &sources[k]);

@@ -34,17 +34,17 @@ LEARNAE_INLINE void prefetch(const void *at, size_t ahead) {
 
 /* The same for codes of a byte or less, and for the sum beside them: much earlier into the
  * second-level cache, which has the room and to which more lines can be under way, then into the
- * first. With eight models out of memory that takes one thread of a Zen 4 0.78 (i8), 0.89 (i4),
- * 0.75 (sign) and 0.87 (ternary) of the time, and from the third-level cache 1.03; at half these
- * distances most is lost. bf16 gains 2 %, at best. */
+ * first. With eight models out of memory that takes one thread of a Zen 4 0.76 (i8), 0.89 (i4),
+ * 0.75 (sign) and 0.87 (ternary) of the time, and from the third-level cache 1.04; at a third of
+ * these distances most is lost. bf16 gains 2 %, at best. */
 LEARNAE_INLINE void prefetch_codes(const uint8_t *at) {
-    LEARNAE_PREFETCH(at, 2048);
-    prefetch(at, SOURCE_AHEAD);
+    LEARNAE_PREFETCH(at, 3072);
+    prefetch(at, 512);
 }
 
 LEARNAE_INLINE void prefetch_sum(const float *at) {
-    LEARNAE_PREFETCH(at, 8192);
-    prefetch(at, BASE_AHEAD);
+    LEARNAE_PREFETCH(at, 12288);
+    prefetch(at, 2048);
 }
 
 /* In the order of the header, where distances are added. */
