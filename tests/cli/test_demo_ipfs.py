@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 from netns import Host, Network
+from waiting import wait_until
 
 from kubo import need_kubo
 
@@ -46,12 +47,10 @@ def test_the_demo_stays_on_loopback(tmp_path: Path) -> None:
         while demo.poll() is None:
             seen |= {process.pid for process in daemons_of(host)}
             listening |= set(host.listening())
-            time.sleep(0.1)  # another process has no event that could be waited for
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                demo.wait(0.1)
         assert demo.returncode == 0, (tmp_path / "log").read_text()
-        end = time.monotonic() + ENDS_S
-        while daemons_of(host):
-            assert time.monotonic() < end, "a daemon outlives the demo"
-            time.sleep(0.05)
+        wait_until("no daemon outlives the demo", lambda: not daemons_of(host), ENDS_S)
         assert network.flows() == {}, "something was sent beyond this machine"
     assert len(seen) >= 3  # `ipfs init` runs under the same name
     assert listening and {place.rpartition(":")[0] for place in listening} == {"127.0.0.1"}
@@ -80,18 +79,17 @@ def test_no_daemon_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
     ]
     with open(tmp_path / "log", "wb") as log:
         demo = subprocess.Popen(command, stdout=log, stderr=log)
+    daemons: list[int] = []
+
+    def both_run() -> bool:
+        assert demo.poll() is None, (tmp_path / "log").read_text()
+        family = psutil.Process(demo.pid).children(recursive=True)
+        daemons[:] = [p.pid for p in family if p.is_running() and p.name() == "ipfs"]
+        return len(daemons) >= 2
+
     try:
-        end = time.monotonic() + 120
-        daemons: list[int] = []
-        while len(daemons) < 2:
-            assert demo.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
-            family = psutil.Process(demo.pid).children(recursive=True)
-            daemons = [p.pid for p in family if p.is_running() and p.name() == "ipfs"]
-            time.sleep(0.05)
+        wait_until("two daemons run", both_run, 120)
     finally:
         demo.kill()
         demo.wait()
-    end = time.monotonic() + ENDS_S
-    while any(psutil.pid_exists(pid) and _lives(pid) for pid in daemons):
-        assert time.monotonic() < end, "a daemon outlives the demo"
-        time.sleep(0.05)
+    wait_until("no daemon outlives the demo", lambda: not any(map(_lives, daemons)), ENDS_S)

@@ -8,16 +8,17 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from netns import Host
+from waiting import wait_until
 
 from learnae.learn.magic import COLUMNS, LABEL
 from learnae.learn.tabular import Table
 
-__all__ = ["Machine", "wait_until", "write_csv"]
+__all__ = ["Machine", "write_csv"]
 
 # One thread for arithmetic: a few peers share the machine.
 QUIET = {
@@ -28,17 +29,6 @@ QUIET = {
     "PYTHONUNBUFFERED": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
-POLL_S = 0.1
-
-
-def wait_until(what: str, done: Callable[[], object], deadline_s: float) -> float:
-    """Wait until `done()` is true; return how long it took."""
-    began = time.monotonic()
-    while not done():
-        took = time.monotonic() - began
-        assert took < deadline_s, f"{what}: not within {deadline_s:g} s"
-        time.sleep(POLL_S)  # other hosts have no event that could be waited for
-    return time.monotonic() - began
 
 
 def write_csv(path: Path, table: Table) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from netns import Link, Network
-from network.machines import Machine, wait_until, write_csv
+from network.machines import Machine, write_csv
+from waiting import wait_until
 
 from kubo import need_kubo
 from learnae.learn.magic import LABEL, read_magic

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from netns import Link, Network
-from network.machines import Machine, wait_until, write_csv
+from network.machines import Machine, write_csv
+from waiting import wait_until
 
 from kubo import need_kubo
 from learnae.learn.magic import read_magic

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+from waiting import wait_until
 
 from kubo import Kubos
 
@@ -13,11 +14,8 @@ DEADLINE_S = 20.0
 
 
 def until(done: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
-    """Wait until `done()` is true: another process has no event that could be waited for."""
-    end = time.monotonic() + deadline_s
-    while not done():
-        assert time.monotonic() < end, f"not within {deadline_s:g} s"
-        time.sleep(0.01)
+    """Wait until the daemons have made `done()` true."""
+    wait_until("what daemons should do", done, deadline_s, poll_s=0.01)
 
 
 def forget_all(kubos: Kubos) -> None:
