@@ -88,9 +88,9 @@ struct merge {
     size_t turn; /* tiles that a thread takes at a time */
 };
 
-/* Add payloads first .. first + n_run to dst[start .. end), as to what is behind until `next_end`
- * later. Their blocks may end at different elements, so each step goes to the nearest end; all ends
- * are multiples of BLOCK_STEP. */
+/* Add payloads first .. first + n_run to dst[start .. end). Their blocks may end at different
+ * elements, so each step goes to the nearest end; all ends are multiples of BLOCK_STEP. What this
+ * thread merges next is dst[end .. next_end). */
 static void add_run(const struct merge *call, float own_weight, size_t first, size_t n_run,
                     size_t start, size_t end, size_t next_end) {
     const uint32_t codec = n_run == 0 ? (uint32_t)LEARNAE_CODEC_F32 : call->payloads[first]->codec;

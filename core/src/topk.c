@@ -130,32 +130,18 @@ void learnae_internal_decode_topk(float *dst, const struct source *source, size_
     }
 }
 
-/* What is added to dst, and memory to fetch meanwhile, a line with each element: `ahead` may run up
- * to 64 lines past the end, as a prefetch may, since a branch less takes 7 % less time. */
-struct sums {
-    float *dst;
-    size_t n, skipped;
-    float weight;
-    uintptr_t ahead, ahead_end;
-};
-
-LEARNAE_INLINE void add_element(const struct sums *sums, size_t index, const uint8_t *value) {
+LEARNAE_INLINE void add_element(const struct topk_sums *sums, size_t index, const uint8_t *value) {
     if (index - sums->skipped < sums->n) {
-        float *at = sums->dst + (index - sums->skipped);
-        const float sum = *at + sums->weight * scalar_from_bf16(value);
-        *at = sum;
-        if (sum != sum) { /* hardly ever: a branch costs less than a choice */
-            *at = scalar_canonical(sum);
-        }
+        scalar_add(sums->dst + (index - sums->skipped), sums->weight * scalar_from_bf16(value));
     }
 }
 
 /* Add the first elements from the walk's on, all whose low bits are four bytes or more before the
  * end of the block. All that changes is in registers, which walk_next() leaves to chance. `end` is
  * the last high part wanted. */
-static void add_words(struct sums *sums, struct topk_walk *walk, size_t end) {
+static void add_words(struct topk_sums *sums, struct topk_walk *walk, size_t end) {
     const struct topk_walk w = *walk;
-    const struct sums s = *sums;
+    const struct topk_sums s = *sums;
     const uint32_t n_low = w.layout.n_low, mask = (1u << n_low) - 1;
     const uint8_t *low = w.block + w.layout.low_at;
     const size_t n_bits = (w.layout.nbytes - w.layout.low_at) * 8;
@@ -185,7 +171,7 @@ static void add_words(struct sums *sums, struct topk_walk *walk, size_t end) {
     walk->next = rank;
 }
 
-static void add_one(struct sums *sums, const struct source *source) {
+static void add_one(struct topk_sums *sums, const struct source *source) {
     struct topk_walk walk = topk_walk_from(source, source->skipped);
     const size_t end = (source->skipped + sums->n - 1) >> walk.layout.n_low;
     sums->skipped = source->skipped;
@@ -202,7 +188,8 @@ static void add_one(struct sums *sums, const struct source *source) {
 
 void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
                                const struct source *sources, size_t n_sources, size_t n) {
-    struct sums sums = {.dst = dst, .n = n, .ahead = (uintptr_t)dst, .ahead_end = (uintptr_t)dst};
+    struct topk_sums sums = {
+        .dst = dst, .n = n, .ahead = (uintptr_t)dst, .ahead_end = (uintptr_t)dst};
     if (base_weight != 1.0f || dst != base) {
         const struct source none = {0};
         learnae_internal_kernels()->add[LEARNAE_CODEC_F32](dst, base, base_weight, &none, 0, n);

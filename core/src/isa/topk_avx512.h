@@ -15,16 +15,6 @@
  * sixteen of them are in 64. Longer ones belong to less than one element in 2^25. */
 #define MAX_LOW_BITS 25
 
-/* What is added to dst[0 .. n), of whose block `skipped` elements come before, and memory to fetch
- * with it, a line with each element: `ahead` may run up to 64 lines past its end, as a prefetch
- * may. */
-struct topk_sums {
-    float *dst;
-    size_t n, skipped;
-    float weight;
-    uintptr_t ahead, ahead_end;
-};
-
 /* The lowest n of 64. */
 LEARNAE_INLINE __mmask64 first_of_64(size_t n) {
     return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
@@ -94,12 +84,7 @@ LEARNAE_INLINE uintptr_t add_sixteen(const struct topk_sums *sums, const struct 
     _mm512_storeu_si512(places, place);
     _mm512_storeu_ps(products, product);
     for (size_t i = 0; i < n; i++) {
-        float *const at = sums->dst + places[i];
-        const float sum = *at + products[i];
-        *at = sum;
-        if (sum != sum) { /* hardly ever: a branch costs less than a choice */
-            *at = scalar_canonical(sum);
-        }
+        scalar_add(sums->dst + places[i], products[i]);
         LEARNAE_PREFETCH(ahead, 0);
         ahead += step;
     }

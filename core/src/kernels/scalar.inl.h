@@ -69,6 +69,14 @@ LEARNAE_INLINE float scalar_canonical(float value) {
     return value == value ? value : scalar_from_bits(CANONICAL_NAN_BITS);
 }
 
+LEARNAE_INLINE void scalar_add(float *at, float term) {
+    const float sum = *at + term;
+    *at = sum;
+    if (sum != sum) { /* hardly ever: a branch costs less than a choice */
+        *at = scalar_canonical(sum);
+    }
+}
+
 LEARNAE_INLINE float scalar_from_f32(const uint8_t *at) {
     return scalar_from_bits(read_u32(at));
 }
