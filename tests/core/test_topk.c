@@ -299,6 +299,31 @@ static void test_any_bytes(void) {
     CHECK(n_valid > 500 && n_wrong > 500);
 }
 
+/* A block that is read in several pieces, whose bitmap has more ones than the block keeps before
+ * the second piece starts: what is skipped there must not be taken for kept. */
+static void test_too_many_ones(void) {
+    static float values[65536];
+    fill_floats(values, 65536, FILL_PLAIN);
+    for (size_t repeat = 0; repeat < 40; repeat++) {
+        const size_t n = 40000 + random_below(65536 - 40000), n_kept = 1 + random_below(2000);
+        struct sample sample;
+        sample_new(&sample, values, n, n_kept, 65536);
+        const size_t kept = kept_of(n_kept, n, 65536), nbytes = sample.payload.nbytes;
+        const size_t n_low = low_bits_of(n, kept), n_high = kept + ((n - 1) >> n_low);
+        uint8_t *const block = sample.bytes.at + LEARNAE_HEADER_NBYTES + (size_t)forge_up(8);
+        uint8_t *const high = block + 2 * kept + (kept * n_low + 7) / 8;
+        const size_t first = repeat % 2 ? random_below(n_high) : 0;
+        for (size_t bit = first; bit < n_high; bit++) {
+            set_bit(high, bit);
+        }
+        forge_seal(sample.bytes.at, nbytes);
+        CHECK(learnae_payload_open(sample.bytes.at, nbytes, n, &sample.payload, NULL) ==
+              LEARNAE_OK);
+        CHECK(use(&sample.payload) == LEARNAE_ERR_FORMAT);
+        sample_free(&sample);
+    }
+}
+
 static void test_parameter(void) {
     static const struct {
         uint32_t parameter;
@@ -325,6 +350,7 @@ int main(void) {
     check_every_isa(test_density);
     check_every_isa(test_read);
     check_every_isa(test_any_bytes);
+    check_every_isa(test_too_many_ones);
     check_every_isa(test_parameter);
     return 0;
 }

@@ -108,7 +108,9 @@ static void add_words(struct topk_sums *sums, const struct topk_walk *walk, size
     uintptr_t ahead = s.ahead;
     for (;;) {
         const size_t step = ahead < s.ahead_end ? LINE_NBYTES : 0;
-        const size_t n_ones = (size_t)__builtin_popcountll(word), n_left = w.n_kept - rank;
+        /* Unverified bytes may have had more ones in what was passed. */
+        const size_t n_left = rank < w.n_kept ? w.n_kept - rank : 0;
+        const size_t n_ones = (size_t)__builtin_popcountll(word);
         const size_t last = rank + (n_ones < n_left ? n_ones : n_left);
         __m512i ones = _mm512_maskz_compress_epi8(word, number);
         while (rank < last) {
