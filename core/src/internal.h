@@ -100,15 +100,23 @@ struct codec {
     uint32_t packs;  /* the codec whose blocks it has packed; 0: none */
 };
 
+/* Elements of the sum, at .. end, that this thread will come to next, and has to multiply by
+ * `weight` then. A kernel that leaves the memory idle may fetch them, or do some of that: it moves
+ * `at` past what it has done. */
+struct ahead {
+    float *at, *end;
+    float weight;
+};
+
 /* One model's elements, encoded, and the weight it is added with. No pointer is aligned. */
 struct source {
     const uint8_t *data;   /* the code of the first element */
     const uint8_t *scales; /* the scale of the first group, where the codec has groups */
     float weight;
-    uint32_t skipped; /* topk, where data is the whole block: how many elements come before */
-    uint32_t length;  /* and of how many elements */
-    uint32_t n_kept;  /* it keeps how many */
-    uint32_t follow;  /* elements behind those asked for that will be asked for next; a hint */
+    uint32_t skipped;    /* topk, where data is the whole block: how many elements come before */
+    uint32_t length;     /* and of how many elements */
+    uint32_t n_kept;     /* it keeps how many */
+    struct ahead *ahead; /* and, with the first source or NULL, what can be done meanwhile */
 };
 
 /* dst[i] = base_weight*base[i] + weight 0*source 0[i] + ..., each product and each sum rounded,

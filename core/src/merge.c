@@ -89,10 +89,9 @@ struct merge {
 };
 
 /* Add payloads first .. first + n_run to dst[start .. end). Their blocks may end at different
- * elements, so each step goes to the nearest end; all ends are multiples of BLOCK_STEP. What this
- * thread merges next is dst[end .. next_end). */
+ * elements, so each step goes to the nearest end; all ends are multiples of BLOCK_STEP. */
 static void add_run(const struct merge *call, float own_weight, size_t first, size_t n_run,
-                    size_t start, size_t end, size_t next_end) {
+                    size_t start, size_t end, struct ahead *ahead) {
     const uint32_t codec = n_run == 0 ? (uint32_t)LEARNAE_CODEC_F32 : call->payloads[first]->codec;
     add_kernel *const add = learnae_internal_kernels()->add[codec];
     for (size_t at = start, step; at < end; at += step) {
@@ -103,23 +102,42 @@ static void add_run(const struct merge *call, float own_weight, size_t first, si
             sources[k] =
                 learnae_internal_source(call->payloads[first + k], call->vector, at, &left);
             sources[k].weight = call->weights[first + k];
-            sources[k].follow = (uint32_t)(next_end - end);
             step = left < step ? left : step;
         }
+        sources[0].ahead = ahead;
         add(call->dst + at, call->dst + at, own_weight, sources, n_run, step);
     }
 }
 
-static void merge_tile(const struct merge *call, size_t tile, bool is_last) {
-    const size_t start = tile * TILE_LENGTH;
-    const size_t end = tile_end(start, call->n_elements);
-    const size_t next_end = is_last ? end : tile_end(end, call->n_elements);
+/* Whether one's own elements are scaled by themselves, before anything is added: a kernel of topk
+ * touches few of them, and has time for the next ones' scaling. */
+static bool scales_apart(const struct merge *call) {
+    return call->n_payloads > 0 && call->payloads[0]->codec == LEARNAE_CODEC_TOPK &&
+           call->own_weight != 1.0f;
+}
+
+/* Scale what kernels have not scaled of the elements before `end`. */
+static void scale_rest(struct ahead *ahead, float *end) {
+    const struct source none = {0};
+    learnae_internal_kernels()->add[LEARNAE_CODEC_F32](ahead->at, ahead->at, ahead->weight, &none,
+                                                       0, (size_t)(end - ahead->at));
+    ahead->at = end;
+}
+
+/* Behind the tile this thread goes on up to `next_end`. */
+static void merge_tile(const struct merge *call, size_t start, size_t end, size_t next_end,
+                       struct ahead *ahead) {
     float own_weight = call->own_weight;
+    if (scales_apart(call)) {
+        scale_rest(ahead, call->dst + end);
+        ahead->end = call->dst + next_end;
+        own_weight = 1.0f;
+    }
     size_t done = 0;
     do {
         const size_t n_left = call->n_payloads - done;
         const size_t n_run = n_left == 0 ? 0 : run_length(call->payloads + done, n_left);
-        add_run(call, own_weight, done, n_run, start, end, next_end);
+        add_run(call, own_weight, done, n_run, start, end, ahead);
         own_weight = 1.0f; /* exact */
         done += n_run;
     } while (done < call->n_payloads);
@@ -130,9 +148,13 @@ static void merge_tiles(void *context, struct tiles *tiles) {
     const size_t n = n_tiles(call->n_elements);
     for (size_t turn; next_tile(tiles, &turn);) {
         const size_t first = turn * call->turn;
-        const size_t n_left = n - first, n_turn = call->turn < n_left ? call->turn : n_left;
-        for (size_t i = 0; i < n_turn; i++) {
-            merge_tile(call, first + i, i + 1 == n_turn);
+        const size_t last = n - first < call->turn ? n - 1 : first + call->turn - 1;
+        float *const dst = call->dst + first * TILE_LENGTH;
+        struct ahead ahead = {.at = dst, .end = dst, .weight = call->own_weight};
+        for (size_t tile = first; tile <= last; tile++) {
+            const size_t start = tile * TILE_LENGTH, end = tile_end(start, call->n_elements);
+            merge_tile(call, start, end, tile == last ? end : tile_end(end, call->n_elements),
+                       &ahead);
         }
     }
 }

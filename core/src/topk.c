@@ -130,6 +130,12 @@ void learnae_internal_decode_topk(float *dst, const struct source *source, size_
     }
 }
 
+/* Memory to ask for: `at` may run up to 64 lines past the end, as a hint may, since a branch less
+ * takes 7 % less time. */
+struct fetch {
+    uintptr_t at, end;
+};
+
 LEARNAE_INLINE void add_element(const struct topk_sums *sums, size_t index, const uint8_t *value) {
     if (index - sums->skipped < sums->n) {
         scalar_add(sums->dst + (index - sums->skipped), sums->weight * scalar_from_bf16(value));
@@ -137,9 +143,10 @@ LEARNAE_INLINE void add_element(const struct topk_sums *sums, size_t index, cons
 }
 
 /* Add the first elements from the walk's on, all whose low bits are four bytes or more before the
- * end of the block. All that changes is in registers, which walk_next() leaves to chance. `end` is
- * the last high part wanted. */
-static void add_words(struct topk_sums *sums, struct topk_walk *walk, size_t end) {
+ * end of the block, and fetch what is ahead, a line with each. All that changes is in registers,
+ * which walk_next() leaves to chance. `end` is the last high part wanted. */
+static void add_words(const struct topk_sums *sums, struct topk_walk *walk, size_t end,
+                      struct fetch *fetch) {
     const struct topk_walk w = *walk;
     const struct topk_sums s = *sums;
     const uint32_t n_low = w.layout.n_low, mask = (1u << n_low) - 1;
@@ -149,15 +156,15 @@ static void add_words(struct topk_sums *sums, struct topk_walk *walk, size_t end
     const size_t n = readable < w.n_kept ? readable : w.n_kept;
     size_t rank = w.next, word_at = w.word_at;
     uint64_t word = w.word;
-    uintptr_t ahead = s.ahead;
+    uintptr_t at = fetch->at;
     for (;;) {
-        const uintptr_t step = ahead < s.ahead_end ? LINE_NBYTES : 0;
+        const uintptr_t step = at < fetch->end ? LINE_NBYTES : 0;
         for (; word != 0 && rank < n; word &= word - 1, rank++) {
-            const size_t high = word_at + lowest_one(word) - rank, at = rank * n_low;
-            add_element(&s, high << n_low | (read_u32(low + at / 8) >> at % 8 & mask),
+            const size_t high = word_at + lowest_one(word) - rank, bit = rank * n_low;
+            add_element(&s, high << n_low | (read_u32(low + bit / 8) >> bit % 8 & mask),
                         w.block + 2 * rank);
-            LEARNAE_PREFETCH(ahead, 0);
-            ahead += step;
+            LEARNAE_PREFETCH(at, 0);
+            at += step;
         }
         if (word != 0 || word_at + 64 >= w.layout.n_high || word_at + 64 > end + rank) {
             break;
@@ -165,13 +172,13 @@ static void add_words(struct topk_sums *sums, struct topk_walk *walk, size_t end
         word_at += 64;
         word = topk_high_word(&w, word_at);
     }
-    sums->ahead = ahead;
+    fetch->at = at;
     walk->word = word;
     walk->word_at = word_at;
     walk->next = rank;
 }
 
-static void add_one(struct topk_sums *sums, const struct source *source) {
+static void add_one(struct topk_sums *sums, const struct source *source, struct fetch *fetch) {
     struct topk_walk walk = topk_walk_from(source, source->skipped);
     const size_t end = (source->skipped + sums->n - 1) >> walk.layout.n_low;
     sums->skipped = source->skipped;
@@ -179,7 +186,7 @@ static void add_one(struct topk_sums *sums, const struct source *source) {
     if (source->skipped + sums->n >= source->length) {
         topk_fetch_next(&walk);
     }
-    add_words(sums, &walk, end);
+    add_words(sums, &walk, end, fetch);
     size_t rank;
     for (size_t index; (index = walk_next(&walk, &rank)) >> walk.layout.n_low <= end;) {
         add_element(sums, index, source->data + 2 * rank);
@@ -188,17 +195,14 @@ static void add_one(struct topk_sums *sums, const struct source *source) {
 
 void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
                                const struct source *sources, size_t n_sources, size_t n) {
-    struct topk_sums sums = {
-        .dst = dst, .n = n, .ahead = (uintptr_t)dst, .ahead_end = (uintptr_t)dst};
-    if (base_weight != 1.0f || dst != base) {
-        const struct source none = {0};
-        learnae_internal_kernels()->add[LEARNAE_CODEC_F32](dst, base, base_weight, &none, 0, n);
-        /* What is scaled next: the memory has nothing else to do until then. */
-        sums.ahead = (uintptr_t)(dst + n);
-        sums.ahead_end = sums.ahead + sources[0].follow * sizeof *dst;
+    topk_scale(dst, base, base_weight, n);
+    struct topk_sums sums = {.dst = dst, .n = n};
+    struct fetch fetch = {0, 0};
+    if (n_sources > 0 && sources[0].ahead != NULL) {
+        fetch = (struct fetch){(uintptr_t)sources[0].ahead->at, (uintptr_t)sources[0].ahead->end};
     }
     for (size_t k = 0; k < n_sources; k++) {
-        add_one(&sums, &sources[k]);
+        add_one(&sums, &sources[k], &fetch);
     }
 }
 
