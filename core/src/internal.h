@@ -86,6 +86,10 @@
 /* The first magnitude, as bits, that is not finite. */
 #define NONFINITE_BITS 0x7f800000u
 
+/* A call that touches more than this finds hardly anything in a cache: those of most processors
+ * are smaller, and one core has a part of it. */
+#define STREAMED_NBYTES (64 << 20)
+
 /* Every codec's groups end at multiples of this, but for the last of a block: so blocks are cut at
  * them, and a pass over payloads may start at any of them. */
 #define BLOCK_STEP 256
@@ -113,6 +117,7 @@ struct source {
     const uint8_t *data;   /* the code of the first element */
     const uint8_t *scales; /* the scale of the first group, where the codec has groups */
     float weight;
+    bool streamed;       /* all of the call comes from memory, not from caches; a hint */
     uint32_t skipped;    /* topk, where data is the whole block: how many elements come before */
     uint32_t length;     /* and of how many elements */
     uint32_t n_kept;     /* it keeps how many */

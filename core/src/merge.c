@@ -85,7 +85,8 @@ struct merge {
     size_t n_payloads;
     uint32_t vector;
     size_t n_elements;
-    size_t turn; /* tiles that a thread takes at a time */
+    size_t turn;   /* tiles that a thread takes at a time */
+    bool streamed; /* see struct source */
 };
 
 /* Add payloads first .. first + n_run to dst[start .. end). Their blocks may end at different
@@ -102,6 +103,7 @@ static void add_run(const struct merge *call, float own_weight, size_t first, si
             sources[k] =
                 learnae_internal_source(call->payloads[first + k], call->vector, at, &left);
             sources[k].weight = call->weights[first + k];
+            sources[k].streamed = call->streamed;
             step = left < step ? left : step;
         }
         sources[0].ahead = ahead;
@@ -174,6 +176,7 @@ static void merge(struct merge *call) {
     }
     const size_t n = n_tiles(call->n_elements);
     call->turn = turn_length(n);
+    call->streamed = nbytes > STREAMED_NBYTES;
     learnae_internal_run(merge_tiles, call, (n + call->turn - 1) / call->turn, nbytes);
 }
 

@@ -13,12 +13,15 @@
  * (Zen 4). With four vectors the compiler runs out of registers. */
 #define ADD_STEP (LANES > 1 ? 2 * LANES : 1)
 
-/* n_sources is a constant where this is inlined: no branch of it remains. The pointers are
- * taken out of the array because a store to dst might change it, for all the compiler knows. */
+/* n_sources and streamed are constants where this is inlined: no branch of them remains. The
+ * pointers are taken out of the array because a store to dst might change it, for all the compiler
+ * knows. */
 LEARNAE_INLINE void KERNEL(JOIN(sum_, CODEC))(float *dst, const float *base, float base_weight,
                                               const uint8_t *const data[MAX_SOURCES],
                                               const float weight[MAX_SOURCES],
-                                              const size_t n_sources, size_t n) {
+                                              const size_t n_sources, const bool streamed,
+                                              size_t n) {
+    const size_t source_ahead = streamed ? STREAMED_SOURCE_AHEAD : SOURCE_AHEAD;
     const uint8_t *at[MAX_SOURCES];
     vec factor[MAX_SOURCES];
     const vec base_factor = vec_set(base_weight);
@@ -40,13 +43,19 @@ LEARNAE_INLINE void KERNEL(JOIN(sum_, CODEC))(float *dst, const float *base, flo
 #define AHEAD(k)                                                                                   \
     do {                                                                                           \
         if (n_sources > (k)) {                                                                     \
-            prefetch(at[k] + i * SIZE, SOURCE_AHEAD);                                              \
+            prefetch(at[k] + i * SIZE, source_ahead);                                              \
+        }                                                                                          \
+        if (n_sources > (k) && streamed) {                                                         \
+            LEARNAE_PREFETCH(at[k] + i * SIZE, SOURCE_FAR_AHEAD);                                  \
         }                                                                                          \
     } while (0)
     INDEPENDENT
     for (; i + ADD_STEP <= n; i += ADD_STEP) {
         if (LANES > 1 && SIZE < 4) {
             prefetch(base + i, BASE_AHEAD);
+        }
+        if (LANES > 1 && SIZE < 4 && streamed) {
+            LEARNAE_PREFETCH(base + i, BASE_FAR_AHEAD);
         }
         if (LANES > 1 && SIZE < 4 && i % (64 / SIZE) == 0) {
             AHEAD(0);
@@ -97,7 +106,11 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
         data[k] = sources[k].data;
         weight[k] = sources[k].weight;
     }
-    KERNEL(JOIN(sum_, CODEC))(dst, base, base_weight, data, weight, n_sources, n);
+    if (SIZE == 2 && n_sources > 0 && sources[0].streamed) {
+        KERNEL(JOIN(sum_, CODEC))(dst, base, base_weight, data, weight, n_sources, true, n);
+    } else {
+        KERNEL(JOIN(sum_, CODEC))(dst, base, base_weight, data, weight, n_sources, false, n);
+    }
 }
 
 #include "counts.inl.h"
