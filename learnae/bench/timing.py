@@ -17,7 +17,7 @@ __all__ = ["WARM_S", "Budget", "Call", "Samples", "fastest", "interleave", "medi
 
 Name = TypeVar("Name", bound=Hashable)
 
-# Longer calls are their own warm-up: it is a small part of them.
+# What takes longer needs no warm caches: to fill them is a small part of it.
 WARM_S = 0.05
 
 # Seconds of one call in each round; None in a round in which it was not called.
@@ -46,7 +46,7 @@ class Budget:
 
     Rounds end when `seconds` have passed, but there are at least `min_rounds` of them and at most
     `max_rounds`. A sample repeats its call until `sample_s` have passed. What takes longer than
-    `slow_s`, which is its own warm-up, is measured in the first two rounds only.
+    `slow_s` is measured in the first `slow_rounds` rounds only.
     """
 
     seconds: float
@@ -54,6 +54,7 @@ class Budget:
     max_rounds: int = 25
     sample_s: float = 1e-3
     slow_s: float = 0.5
+    slow_rounds: int = 1
 
 
 def interleave(
@@ -61,11 +62,12 @@ def interleave(
 ) -> dict[Name, list[float | None]]:
     """Measure all calls in each of some rounds; return each one's seconds per call, by round.
 
-    The first call of each warms up and says how often a sample repeats it. It is not counted,
-    unless it is slow: then it is the first round's sample.
+    The first call of each warms up and is not counted, however long it takes: it may compile, and
+    what it allocates comes from the system for the first time, which on a virtual machine can take
+    ten times as long as the work.
     """
     started = clock()
-    first = {
+    least = {
         name: _seconds(call, 1, False, clock) if call.repeats is None else 0.0
         for name, call in calls.items()
     }
@@ -77,12 +79,15 @@ def interleave(
             if round_ >= budget.min_rounds and clock() - started > budget.seconds:
                 break
             for name, call in calls.items():
-                if first[name] > budget.slow_s and not call.every_round and round_ != 1:
-                    samples[name].append(first[name] if round_ == 0 else None)
+                is_slow = least[name] > budget.slow_s and not call.every_round
+                if is_slow and round_ >= budget.slow_rounds:
+                    samples[name].append(None)
                     continue
-                repeats = call.repeats or max(1, round(budget.sample_s / max(first[name], 1e-7)))
-                warm = call.warm and first[name] < WARM_S
-                samples[name].append(_seconds(call, repeats, warm, clock))
+                repeats = call.repeats or max(1, round(budget.sample_s / max(least[name], 1e-7)))
+                warm = call.warm and least[name] < WARM_S
+                seconds = _seconds(call, repeats, warm, clock)
+                samples[name].append(seconds)
+                least[name] = min(least[name], seconds)
     finally:
         if was_enabled:
             gc.enable()

@@ -63,18 +63,46 @@ def test_what_is_slow_is_left_out_of_later_rounds() -> None:
         "ceiling": Call(clock.takes("ceiling", 1.0), every_round=True),
         "fast": Call(clock.takes("fast", 0.1)),
     }
-    samples = interleave(calls, Budget(0.0, min_rounds=4, slow_s=0.5), clock)
-    assert samples["slow"][2:] == [None, None]
+    samples = interleave(calls, Budget(0.0, min_rounds=4, slow_s=0.5, slow_rounds=2), clock)
+    assert samples["slow"] == [1.0, 1.0, None, None]
     assert None not in samples["ceiling"] + samples["fast"]
     assert ratio(samples["slow"], samples["fast"]) == pytest.approx(10.0)
 
 
-def test_a_slow_first_call_is_the_first_sample() -> None:
+@pytest.mark.parametrize("first", [0.4, 3.0])
+def test_the_first_call_is_not_counted(first: float) -> None:
+    """It got its memory from the system: what was slow only then is measured in every round."""
+    clock = Clock()
+    durations = iter([first, 0.1, 0.2, 0.3])
+
+    def run() -> None:
+        clock.now += next(durations)
+
+    samples = interleave({"a": Call(run)}, Budget(0.0, min_rounds=3, slow_s=0.5), clock)
+    assert samples == {"a": pytest.approx([0.1, 0.2, 0.3])}
+
+
+def test_slow_calls_are_measured_once() -> None:
     clock = Clock()
     calls = {"slow": Call(clock.takes("slow", 1.0)), "fast": Call(clock.takes("fast", 0.1))}
-    samples = interleave(calls, Budget(0.0, min_rounds=1), clock)
-    assert samples == {"slow": [1.0], "fast": pytest.approx([0.1])}
-    assert clock.called == ["slow", "fast", "fast"]
+    samples = interleave(calls, Budget(0.0, min_rounds=2), clock)
+    assert samples == {"slow": [1.0, None], "fast": pytest.approx([0.1, 0.1])}
+    assert clock.called == ["slow", "fast", "slow", "fast", "fast"]
+
+
+def test_repeats_follow_the_fastest_sample() -> None:
+    """A first call that compiled does not say how often a sample repeats it."""
+    clock = Clock()
+    durations = iter([0.02] + [1e-4] * 100)
+    n_calls = []
+
+    def run() -> None:
+        clock.now += next(durations)
+        n_calls.append(clock.now)
+
+    samples = interleave({"a": Call(run, warm=False)}, Budget(0.0, min_rounds=2), clock)
+    assert samples["a"] == pytest.approx([1e-4, 1e-4])
+    assert len(n_calls) == 1 + 1 + 10
 
 
 def test_no_call_is_needed_to_find_out_what_is_known() -> None:
