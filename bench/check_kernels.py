@@ -129,6 +129,7 @@ def against_flower(
     script = Path(__file__).with_name("flower_ratio.py")
     options = {"n": n, "k": k, "threads": bench.threads[-1], "seconds": bench.budget.seconds / 4}
     command = [sys.executable, script, *(f"--{name}={x}" for name, x in options.items())]
+    command += ["--fastest"] if bench.fastest else []
     environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "1" if pages == "huge" else "0"}
     found = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
     return Line(bar, what, json.loads(found)["ratio"], bound)

@@ -22,10 +22,12 @@ from functools import partial
 from learnae import kernels
 from learnae.bench.cases import Inputs
 from learnae.bench.rivals.flower import FLOWER
-from learnae.bench.timing import Budget, Call, interleave, median, ratio
+from learnae.bench.timing import Budget, Call, fastest, interleave, median, ratio
 
 
-def compare(n: int, k: int, threads: int, budget: Budget) -> dict[str, float]:
+def compare(
+    n: int, k: int, threads: int, budget: Budget, take_fastest: bool = False
+) -> dict[str, float]:
     """Measure both in turns; return seconds and their ratio."""
     inputs = Inputs.sample(n, k)
     (flower,) = (rival for rival in FLOWER if rival.kernel == "average")
@@ -35,6 +37,8 @@ def compare(n: int, k: int, threads: int, budget: Budget) -> dict[str, float]:
         "flower": Call(flower.prepare(inputs, "f32")),
     }
     samples = interleave(calls, budget)
+    if take_fastest:
+        samples = fastest(samples)
     return {
         "ours": median(samples["ours"]),
         "flower": median(samples["flower"]),
@@ -49,9 +53,10 @@ def main() -> int:
     parser.add_argument("--k", type=int, default=8, help="models")
     parser.add_argument("--threads", type=int, default=max(2, os.cpu_count() or 1))
     parser.add_argument("--seconds", type=float, default=5.0, help="[5]")
+    parser.add_argument("--fastest", action="store_true", help="compare the fastest rounds")
     args = parser.parse_args()
     budget = Budget(args.seconds, min_rounds=7, max_rounds=50, slow_rounds=7)
-    found = compare(args.n, args.k, args.threads, budget)
+    found = compare(args.n, args.k, args.threads, budget, args.fastest)
     print(json.dumps({"n": args.n, "k": args.k, "threads": args.threads, **found}))
     return 0
 
