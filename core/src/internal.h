@@ -105,11 +105,12 @@ struct codec {
 };
 
 /* Elements of the sum, at .. end, that this thread will come to next, and has to multiply by
- * `weight` then. A kernel that leaves the memory idle may fetch them, or do some of that: it moves
- * `at` past what it has done. */
+ * `weight` then. A kernel that leaves the memory idle may do some of that: it moves `at` past what
+ * it has done. Or it only fetches them, and says up to where. */
 struct ahead {
     float *at, *end;
     float weight;
+    uintptr_t fetched;
 };
 
 /* One model's elements, encoded, and the weight it is added with. No pointer is aligned. */
@@ -121,12 +122,14 @@ struct source {
     uint32_t skipped;    /* topk, where data is the whole block: how many elements come before */
     uint32_t length;     /* and of how many elements */
     uint32_t n_kept;     /* it keeps how many */
-    struct ahead *ahead; /* and, with the first source or NULL, what can be done meanwhile */
+    struct ahead *ahead; /* and, with the first source, what can be done meanwhile */
 };
 
 /* dst[i] = base_weight*base[i] + weight 0*source 0[i] + ..., each product and each sum rounded,
  * NaN made canonical. n_sources is 0 to MAX_SOURCES. dst may be base or an f32 source, at the
- * same address. Element 0 starts a group; where codes are smaller than a byte, also a byte. */
+ * same address. Element 0 starts a group; where codes are smaller than a byte, also a byte.
+ * With topk base is dst, its weight is 1, and elements that are not kept keep their bits; what is
+ * ahead, which is no part of dst[0 .. n), may change as its own comment says. */
 typedef void add_kernel(float *dst, const float *base, float base_weight,
                         const struct source *sources, size_t n_sources, size_t n);
 
@@ -266,8 +269,7 @@ LEARNAE_HIDDEN void learnae_internal_encode_topk(uint8_t *dst, const float *src,
 /* Whether the indices are in range and ascend, and the bits that carry nothing are 0. */
 LEARNAE_HIDDEN bool learnae_internal_topk_valid(const uint8_t *block, size_t length, size_t n_kept);
 
-/* Plain C, for every instruction set. Where base_weight is 1 and base is dst, the elements that
- * are not kept keep their bits. */
+/* Plain C, for every instruction set. */
 LEARNAE_HIDDEN add_kernel learnae_internal_add_topk;
 LEARNAE_HIDDEN decode_kernel learnae_internal_decode_topk;
 

@@ -112,7 +112,7 @@ static void add_run(const struct merge *call, float own_weight, size_t first, si
 }
 
 /* Whether one's own elements are scaled by themselves, before anything is added: a kernel of topk
- * touches few of them, and has time for the next ones' scaling. */
+ * touches few of them, and has time to fetch or even scale the next ones. */
 static bool scales_apart(const struct merge *call) {
     return call->n_payloads > 0 && call->payloads[0]->codec == LEARNAE_CODEC_TOPK &&
            call->own_weight != 1.0f;

@@ -195,15 +195,16 @@ static void add_one(struct topk_sums *sums, const struct source *source, struct 
 
 void learnae_internal_add_topk(float *dst, const float *base, float base_weight,
                                const struct source *sources, size_t n_sources, size_t n) {
-    topk_scale(dst, base, base_weight, n);
+    (void)base; /* is dst */
+    (void)base_weight;
     struct topk_sums sums = {.dst = dst, .n = n};
-    struct fetch fetch = {0, 0};
-    if (n_sources > 0 && sources[0].ahead != NULL) {
-        fetch = (struct fetch){(uintptr_t)sources[0].ahead->at, (uintptr_t)sources[0].ahead->end};
-    }
+    struct ahead *const ahead = sources[0].ahead;
+    struct fetch fetch = {.at = (uintptr_t)ahead->at, .end = (uintptr_t)ahead->end};
+    fetch.at = fetch.at < ahead->fetched ? ahead->fetched : fetch.at;
     for (size_t k = 0; k < n_sources; k++) {
         add_one(&sums, &sources[k], &fetch);
     }
+    ahead->fetched = fetch.at;
 }
 
 bool learnae_internal_topk_valid(const uint8_t *block, size_t length, size_t n_kept) {

@@ -105,12 +105,4 @@ LEARNAE_INLINE void topk_fetch_next(const struct topk_walk *walk) {
     }
 }
 
-/* dst = base_weight * base. Left out where nothing would change but the bits of NaN. */
-LEARNAE_INLINE void topk_scale(float *dst, const float *base, float base_weight, size_t n) {
-    if (base_weight != 1.0f || dst != base) {
-        const struct source none = {0};
-        learnae_internal_kernels()->add[LEARNAE_CODEC_F32](dst, base, base_weight, &none, 0, n);
-    }
-}
-
 #endif /* LEARNAE_TOPK_H */

@@ -215,7 +215,7 @@ static void check_add(const struct sample *samples, size_t n_samples, float own_
     const learnae_payload *payloads[6];
     float weights[6];
     struct guarded buffer;
-    float *dst = guarded_floats(&buffer, n, GUARD_START);
+    float *dst = guarded_floats(&buffer, n, random_below(2) ? GUARD_END : GUARD_START);
     float *expected = checked_alloc(n * sizeof *expected);
     fill_floats(dst, n, FILL_ANY);
     for (size_t i = 0; i < n; i++) {
@@ -262,6 +262,28 @@ static void test_read(void) {
 
 /* ---- Any bytes ----------------------------------------------------------------------------- */
 
+static void average(float *dst, const learnae_payload *payload, size_t n) {
+    const learnae_payload *const payloads[3] = {payload, payload, payload};
+    const float weights[3] = {0.5f, -1, 2};
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = (float)(i % 7) - 3;
+    }
+    CHECK(learnae_payload_average(dst, 0.5f, payloads, weights, 3, 0, n, NULL) == LEARNAE_OK);
+}
+
+/* Every instruction set makes the same of them as the portable one, which is the last. */
+static void check_average(const learnae_payload *payload, float *dst) {
+    const size_t n = (size_t)payload->n_elements;
+    const char *const isa = learnae_isa();
+    float *expected = checked_alloc(n * sizeof *expected);
+    average(dst, payload, n);
+    CHECK(learnae_set_isa(learnae_isa_name(learnae_n_isas() - 1)) == LEARNAE_OK);
+    average(expected, payload, n);
+    CHECK(learnae_set_isa(isa) == LEARNAE_OK);
+    CHECK(memcmp(dst, expected, n * sizeof *dst) == 0);
+    free(expected);
+}
+
 static learnae_status use(const learnae_payload *payload) {
     const size_t n = (size_t)payload->n_elements;
     struct guarded buffer;
@@ -270,6 +292,7 @@ static learnae_status use(const learnae_payload *payload) {
     const learnae_status status = learnae_payload_verify(payload, NULL);
     CHECK(learnae_payload_decode(payload, 0, out, NULL) == LEARNAE_OK);
     CHECK(learnae_payload_accumulate(payload, 0, 2, out, NULL) == LEARNAE_OK);
+    check_average(payload, out);
     (void)learnae_payload_distance(payload, 0, NULL, &distance2, &norm2, NULL);
     guarded_free(&buffer);
     return status;

@@ -14,9 +14,10 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 
-/* The longest low part that is read here: with up to seven bits before it, it is in four bytes, and
- * sixteen of them are in 64. Longer ones belong to less than one element in 2^25. */
-#define MAX_LOW_BITS 25
+/* Low parts of up to 25 bits, with up to seven before them, are in four bytes, and sixteen of them
+ * in
+ * 64. No block is long enough for more. */
+_Static_assert(LEARNAE_BLOCK_LENGTH_MAX <= 1 << 25, "a low part may be longer than 25 bits");
 
 /* The lowest n of 64. */
 LEARNAE_INLINE __mmask64 first_of_64(size_t n) {
@@ -124,7 +125,8 @@ LEARNAE_INLINE size_t topk_queue_products(struct topk_queue *queue, const struct
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 there = first_of_16(n - i);
         const size_t rank = walk->next + i;
-        const __m512i high = _mm512_sllv_epi32(_mm512_loadu_si512(queue->place + i), n_low);
+        const __m512i found = _mm512_maskz_loadu_epi32(there, queue->place + i);
+        const __m512i high = _mm512_sllv_epi32(found, n_low);
         const __m512i index = _mm512_or_si512(high, topk_low_parts(walk, rank, lane));
         const __m512i place = _mm512_sub_epi32(index, skipped);
         const __mmask16 wanted = _mm512_mask_cmplt_epu32_mask(there, place, length);
@@ -161,32 +163,25 @@ LEARNAE_INLINE void topk_add_queue(float *dst, const struct topk_queue *queue, s
 
 static void add_topk_avx512(float *dst, const float *base, float base_weight,
                             const struct source *sources, size_t n_sources, size_t n) {
-    struct topk_walk walks[MAX_SOURCES];
-    for (size_t k = 0; k < n_sources; k++) {
-        walks[k] = topk_walk_from(&sources[k], sources[k].skipped);
-        if (walks[k].layout.n_low > MAX_LOW_BITS) {
-            learnae_internal_add_topk(dst, base, base_weight, sources, n_sources, n);
-            return;
-        }
-    }
-    topk_scale(dst, base, base_weight, n);
-    struct ahead none = {.at = dst, .end = dst};
-    struct ahead *ahead = n_sources > 0 && sources[0].ahead != NULL ? sources[0].ahead : &none;
-    scale_to_line(ahead);
+    (void)base; /* is dst */
+    (void)base_weight;
     struct topk_sums sums = {.dst = dst, .n = n};
+    struct ahead *const ahead = sources[0].ahead;
     struct topk_queue queue;
+    scale_to_line(ahead);
     for (size_t k = 0; k < n_sources; k++) {
         const struct source *source = &sources[k];
-        const size_t end = (source->skipped + n - 1) >> walks[k].layout.n_low;
+        struct topk_walk walk = topk_walk_from(source, source->skipped);
+        const size_t end = (source->skipped + n - 1) >> walk.layout.n_low;
         sums.skipped = source->skipped;
         sums.weight = source->weight;
         if (source->skipped + n >= source->length) {
-            topk_fetch_next(&walks[k]);
+            topk_fetch_next(&walk);
         }
         for (bool is_last = false; !is_last;) {
-            const size_t n_high = topk_queue_high(&queue, &walks[k], end, &is_last);
-            const size_t n_found = topk_queue_products(&queue, &walks[k], &sums, n_high);
-            walks[k].next += n_high;
+            const size_t n_high = topk_queue_high(&queue, &walk, end, &is_last);
+            const size_t n_found = topk_queue_products(&queue, &walk, &sums, n_high);
+            walk.next += n_high;
             topk_add_queue(dst, &queue, n_found, ahead);
         }
     }

@@ -106,7 +106,7 @@ LEARNAE_INLINE void KERNEL(JOIN(groups_, CODEC))(float *dst, const float *base, 
         data[k] = sources[k].data;
         weight[k] = sources[k].weight;
     }
-    if (SIZE == 2 && n_sources > 0 && sources[0].streamed) {
+    if (LANES > 1 && SIZE == 2 && n_sources > 0 && sources[0].streamed) {
         KERNEL(JOIN(sum_, CODEC))(dst, base, base_weight, data, weight, n_sources, true, n);
     } else {
         KERNEL(JOIN(sum_, CODEC))(dst, base, base_weight, data, weight, n_sources, false, n);

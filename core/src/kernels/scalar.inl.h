@@ -23,8 +23,8 @@
 #define SOURCE_AHEAD 256
 
 /* And in the second-level cache, and then in the first, where the sources of a pass are halves and
- * come from memory: that takes one thread 0.9 to 0.95 of the time, and from the third-level cache
- * 1.2. */
+ * come from memory: that takes one thread 0.91 to 0.96 (bf16) and 0.97 to 0.99 (f16) of the time,
+ * and from the third-level cache 1.2. */
 #define BASE_FAR_AHEAD 8192
 #define SOURCE_FAR_AHEAD 4096
 #define STREAMED_SOURCE_AHEAD 512
