@@ -1,4 +1,4 @@
-"""The mean of float32 models beside Flower's, in a process that allocates nothing else.
+"""The mean of float32 models beside Flower's, in a process that does nothing else.
 
     .venv-rivals/bin/python bench/flower_ratio.py --n 10000000 --k 8
     NUMPY_MADVISE_HUGEPAGE=0 .venv-rivals/bin/python bench/flower_ratio.py --n 10000000 --k 8
@@ -7,8 +7,8 @@ Flower's function returns new arrays and makes others on the way, so a good part
 into getting memory from the system. How long that takes is not its own doing: a process that has
 freed large blocks before keeps them, and then has nothing to wait for with small models; and from
 4 MiB on NumPy asks for huge pages, which Linux fills several times faster than small ones, where it
-has them. Here nothing was freed before, and the second command measures with small pages. Prints
-one JSON object; `ratio` is the median over rounds of Flower's time by ours.
+has them. Here little was freed before, and the second command measures with small pages. Prints one
+JSON object; `ratio` is the median over rounds of Flower's time by ours.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import argparse
 import json
 import os
 import sys
-from functools import partial
 
 from learnae import kernels
-from learnae.bench.cases import Inputs
+from learnae.bench.cases import KERNELS, Inputs
 from learnae.bench.rivals.flower import FLOWER
 from learnae.bench.timing import Budget, Call, fastest, interleave, median, ratio
 
@@ -30,10 +29,11 @@ def compare(
 ) -> dict[str, float]:
     """Measure both in turns; return seconds and their ratio."""
     inputs = Inputs.sample(n, k)
+    (ours,) = (kernel for kernel in KERNELS if kernel.name == "average")
     (flower,) = (rival for rival in FLOWER if rival.kernel == "average")
     kernels.set_threads(threads)
     calls = {
-        "ours": Call(partial(kernels.average, inputs.models[0], inputs.models, inputs.weights)),
+        "ours": Call(ours.prepare(inputs, "f32").run),
         "flower": Call(flower.prepare(inputs, "f32")),
     }
     samples = interleave(calls, budget)

@@ -83,15 +83,22 @@ def interleave(
                 if is_slow and round_ >= budget.slow_rounds:
                     samples[name].append(None)
                     continue
-                repeats = call.repeats or max(1, round(budget.sample_s / max(least[name], 1e-7)))
-                warm = call.warm and least[name] < WARM_S
-                seconds = _seconds(call, repeats, warm, clock)
+                seconds = _sample(call, least[name], budget, clock)
+                if seconds < least[name] / 2:  # the first call said nothing of how to sample it
+                    least[name] = seconds
+                    seconds = _sample(call, seconds, budget, clock)
                 samples[name].append(seconds)
                 least[name] = min(least[name], seconds)
     finally:
         if was_enabled:
             gc.enable()
     return samples
+
+
+def _sample(call: Call, expected: float, budget: Budget, clock: Callable[[], float]) -> float:
+    """Repeat what takes `expected` seconds for as long as a sample should take."""
+    repeats = call.repeats or max(1, round(budget.sample_s / max(expected, 1e-7)))
+    return _seconds(call, repeats, call.warm and expected < WARM_S, clock)
 
 
 def _seconds(call: Call, repeats: int, warm: bool, clock: Callable[[], float]) -> float:
