@@ -200,7 +200,7 @@ LEARNAE_INLINE __m512 zmm_lookup(const __m512 parts[1], const uint8_t *joined, z
  * for one's own model and seven payloads, one thread of a Zen 4, gcc 12, CPU time of the AVX2 row
  * and of this one for 1e5 elements (in the caches) in us, then for 1e7 (from memory) in ms: i8 30
  * and 24, 4.2 and 4.0; i4 52 and 31, 6.9 and 4.0; sign 25 and 16, 2.7 and 2.0; ternary 43 and 23,
- * 4.6 and 2.7; topk, of which AVX2 has the plain one, 22 and 14, 2.9 and 2.1.
+ * 4.6 and 2.7; topk, of which AVX2 has the plain one, 32 and 23, 2.7 and 1.7.
  * To join the codes of signs with GFNI, which transposes bits, takes a tenth less in the caches and
  * the same from memory. */
 #if defined(__clang__)
