@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain, repeat
 
 import pytest
 
@@ -19,10 +20,13 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def takes(self, name: str, seconds: float) -> Callable[[], None]:
+    def takes(self, name: str, *seconds: float) -> Callable[[], None]:
+        """Return a call that takes so long, one time after the other; then as long as the last."""
+        durations = chain(seconds, repeat(seconds[-1]))
+
         def run() -> None:
             self.called.append(name)
-            self.now += seconds
+            self.now += next(durations)
 
         return run
 
@@ -73,12 +77,8 @@ def test_what_is_slow_is_left_out_of_later_rounds() -> None:
 def test_the_first_call_is_not_counted(first: float) -> None:
     """It got its memory from the system: what was slow only then is measured in every round."""
     clock = Clock()
-    durations = iter([first, 0.15, 0.1, 0.2, 0.3])
-
-    def run() -> None:
-        clock.now += next(durations)
-
-    samples = interleave({"a": Call(run)}, Budget(0.0, min_rounds=3, slow_s=0.5), clock)
+    calls = {"a": Call(clock.takes("a", first, 0.15, 0.1, 0.2, 0.3))}
+    samples = interleave(calls, Budget(0.0, min_rounds=3, slow_s=0.5), clock)
     assert samples == {"a": pytest.approx([0.1, 0.2, 0.3])}
 
 
@@ -93,16 +93,10 @@ def test_slow_calls_are_measured_once() -> None:
 def test_repeats_follow_the_fastest_sample() -> None:
     """A first call that compiled does not say how often a sample repeats it."""
     clock = Clock()
-    durations = iter([0.02] + [1e-4] * 100)
-    n_calls = []
-
-    def run() -> None:
-        clock.now += next(durations)
-        n_calls.append(clock.now)
-
-    samples = interleave({"a": Call(run, warm=False)}, Budget(0.0, min_rounds=2), clock)
+    call = Call(clock.takes("a", 0.02, 1e-4), warm=False)
+    samples = interleave({"a": call}, Budget(0.0, min_rounds=2), clock)
     assert samples["a"] == pytest.approx([1e-4, 1e-4])
-    assert len(n_calls) == 1 + 1 + 10 + 10
+    assert len(clock.called) == 1 + 1 + 10 + 10
 
 
 def test_no_call_is_needed_to_find_out_what_is_known() -> None:

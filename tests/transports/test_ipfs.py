@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import subprocess
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from require import need
 from transports.contract import MIB, TOPIC, Harness, TransportContract, sample
 from transports.daemons import DEADLINE_S, forget_all, until
 from transports.nodes_contract import NodesContract
+from waiting import wait_until
 
 from kubo import Kubo, Kubos
 from learnae.errors import NotFound, TransportError, UsageError
@@ -39,14 +39,17 @@ class SettledSubscription:
 
     def take(self) -> list[bytes]:
         taken = self._inner.take()
-        if self._open:
-            harness, name = self._owner.harness, self._owner.name
-            end = time.monotonic() + DEADLINE_S
+        harness, name = self._owner.harness, self._owner.name
+
+        def all_came() -> bool:
             # Asked anew each time: only the newest message is never lost, and others go on.
-            while not harness.newest_of_others(self._topic, name) <= self._heard.union(taken):
-                assert time.monotonic() < end, "a message was lost for good"
-                time.sleep(0.001)
-                taken += self._inner.take()
+            if harness.newest_of_others(self._topic, name) <= self._heard.union(taken):
+                return True
+            taken.extend(self._inner.take())
+            return False
+
+        if self._open:
+            wait_until("no message is lost for good", all_came, DEADLINE_S, poll_s=0.001)
             self._heard.update(taken)
         return taken
 
