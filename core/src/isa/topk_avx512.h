@@ -14,9 +14,8 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 
-/* Low parts of up to 25 bits, with up to seven before them, are in four bytes, and sixteen of them
- * in
- * 64. No block is long enough for more. */
+/* Low parts of up to 25 bits, with up to seven before them, are in four bytes, and sixteen of those
+ * parts in 64. No block is long enough for more. */
 _Static_assert(LEARNAE_BLOCK_LENGTH_MAX <= 1 << 25, "a low part may be longer than 25 bits");
 
 /* The lowest n of 64. */

@@ -54,7 +54,7 @@ LEARNAE_INLINE void KERNEL(JOIN(sum_, CODEC))(float *dst, const float *base, flo
         if (LANES > 1 && SIZE < 4) {
             prefetch(base + i, BASE_AHEAD);
         }
-        if (LANES > 1 && SIZE < 4 && streamed) {
+        if (streamed) {
             LEARNAE_PREFETCH(base + i, BASE_FAR_AHEAD);
         }
         if (LANES > 1 && SIZE < 4 && i % (64 / SIZE) == 0) {
