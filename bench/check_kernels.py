@@ -5,7 +5,7 @@
 
 Every figure of one line comes from rounds in which all sides were called in turns. Prints what
 was asked for, what was reached and a verdict; the exit code is 1 where a line fails or could not be
-measured. Bar 1 needs 16 GB of free memory and some minutes. Run it on a machine with nothing else
+measured. Bar 1 needs 21 GB of free memory and some minutes. Run it on a machine with nothing else
 to do; where that cannot be had, --fastest compares each call's fastest round instead of medians.
 """
 
